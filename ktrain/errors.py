@@ -1,0 +1,72 @@
+"""What can go wrong for a user, each with the exit code that a pod and the command line give it."""
+
+from typing import ClassVar
+
+from ktrain.names import CliExit, Exit
+
+
+class KtrainError(Exception):
+    """A user's problem, told in one sentence: what happened, what was expected, what to do."""
+
+    exit: ClassVar[Exit] = Exit.USER
+    cli_exit: ClassVar[CliExit] = CliExit.FAILED
+
+
+class SpecError(KtrainError):
+    """The job file is wrong."""
+
+    exit = Exit.SPEC
+    cli_exit = CliExit.SPEC
+
+
+class BuildError(KtrainError):
+    """A `use:` target cannot be imported, called or built."""
+
+    exit = Exit.BUILD
+    cli_exit = CliExit.SPEC
+
+
+class DataError(KtrainError):
+    """Data is missing or is not what the run began with."""
+
+    exit = Exit.DATA
+
+
+class NonFiniteError(KtrainError):
+    """The loss or the gradients are NaN or infinite."""
+
+    exit = Exit.NONFINITE
+
+
+class StorageError(KtrainError):
+    """Storage cannot be read or written."""
+
+    exit = Exit.STORAGE
+
+
+class NotFound(StorageError):  # noqa: N818  -- reads as a fact, not as a failure
+    """No object under that key."""
+
+    cli_exit = CliExit.NOT_FOUND
+
+
+class Conflict(StorageError):  # noqa: N818
+    """A conditional write lost: somebody else wrote first."""
+
+    cli_exit = CliExit.CONFLICT
+
+
+class FencedError(StorageError):
+    """A newer epoch has been claimed: this process is a zombie and must not write."""
+
+    exit = Exit.MEMBERSHIP
+
+
+class CheckpointError(StorageError):
+    """A checkpoint cannot be written, or none that is whole can be read."""
+
+
+class PeerLostError(KtrainError):
+    """Another rank, or the network to it, is gone."""
+
+    exit = Exit.PEER

@@ -1,0 +1,92 @@
+"""Every word that crosses a process boundary: labels, environment, exit codes, storage keys, metric names."""
+
+from enum import IntEnum
+from typing import Final
+
+API_VERSION: Final = "ktrain.dev/v1"
+KIND: Final = "TrainingJob"
+
+# -- Kubernetes labels and annotations ---------------------------------------------------------------------------
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_JOB: Final = "ktrain.dev/job"
+ANNOTATION_ATTEMPT: Final = "ktrain.dev/attempt"
+ANNOTATION_SPEC_HASH: Final = "ktrain.dev/spec-hash"
+ANNOTATION_STATE: Final = "ktrain.dev/state"
+ANNOTATION_REQUEST: Final = "ktrain.dev/request"
+LABEL_REPLICA_INDEX: Final = "training.kubeflow.org/replica-index"  # the operator's, our node rank
+
+# -- Environment of a launcher (rendered into the pod, or set by `ktrain run`) -------------------------------------
+ENV_SPEC: Final = "KTRAIN_SPEC"  # path of the resolved spec, one JSON document
+ENV_NODE_RANK: Final = "KTRAIN_NODE_RANK"
+ENV_NUM_NODES: Final = "KTRAIN_NUM_NODES"
+ENV_NPROC: Final = "KTRAIN_NPROC"
+ENV_RDZV_HOST: Final = "KTRAIN_RDZV_HOST"
+ENV_RDZV_PORT: Final = "KTRAIN_RDZV_PORT"
+ENV_ATTEMPT: Final = "KTRAIN_ATTEMPT"
+ENV_RUN: Final = "KTRAIN_RUN"  # uuid of the run to resume or begin; empty: the job's current one
+ENV_METRICS_PORT: Final = "KTRAIN_METRICS_PORT"
+ENV_SCRATCH: Final = "KTRAIN_SCRATCH"  # writable folder of this launcher: code, logs, sockets
+ENV_TERMINATION_LOG: Final = "KTRAIN_TERMINATION_LOG"
+ENV_STORAGE_URL: Final = "KTRAIN_STORAGE_URL"  # overrides spec.storage.url (an absolute path for file://)
+
+# -- Environment of a rank, on top of what torchrun gives (RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, ...) ---------
+ENV_EPOCH: Final = "KTRAIN_EPOCH"
+ENV_SNAPSHOT_SOCKET: Final = "KTRAIN_SNAPSHOT_SOCKET"
+ENV_ERROR_FILE: Final = "KTRAIN_ERROR_FILE"
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+DEFAULT_RDZV_PORT: Final = 23456
+DEFAULT_METRICS_PORT: Final = 9400
+
+
+class Exit(IntEnum):
+    """Exit codes of ranks and launchers; below 128 nobody retries (restartPolicy ExitCode reads them so)."""
+
+    DONE = 0
+    SPEC = 64  # the spec is wrong
+    BUILD = 65  # user code cannot be imported or built
+    DATA = 66  # data is missing
+    USER = 70  # user code failed while training
+    NONFINITE = 76  # the loss is not finite
+    KILLED = 137  # SIGKILL, usually out of memory
+    PREEMPTED = 143  # SIGTERM, after a committed checkpoint
+    PEER = 200  # a peer or the network was lost
+    STORAGE = 201  # storage failed
+    HANG = 202  # no step within the limit; killed by the watchdog
+    MEMBERSHIP = 203  # the gang changes: stop here, start again at the next epoch
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether trying again cannot help."""
+        return self in PERMANENT
+
+
+PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.USER, Exit.NONFINITE})
+
+
+class CliExit(IntEnum):
+    """Exit codes of the `ktrain` command line (docs/cli.md publishes the table)."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    SPEC = 3
+    AUTH = 4
+    NOT_FOUND = 5
+    CONFLICT = 6
+    UNREACHABLE = 7
+    TIMEOUT = 8
+    JOB_FAILED = 9
+    PREEMPTED = 10
+    INTERRUPTED = 130
+
+
+# -- Storage keys, below <url>/<namespace>/<job>/ ------------------------------------------------------------------
+KEY_RUN: Final = "RUN"  # names the job's current run
+KEY_HEAD: Final = "HEAD"  # one per run: claimed epoch and newest commit
+KEY_SPEC: Final = "spec.json"
+KEY_MANIFEST: Final = "manifest.json"
+DIR_METRICS: Final = "metrics"  # JSON lines, one file per (attempt, epoch)
+DIR_STATE: Final = "state"  # verdicts, progress, timeline
+DIR_TENSORBOARD: Final = "tensorboard"
+KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds it exits 0
