@@ -1,6 +1,6 @@
 """Every word that crosses a process boundary: labels, environment, exit codes, storage keys, metric names."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 API_VERSION: Final = "ktrain.dev/v1"
@@ -28,6 +28,8 @@ ENV_METRICS_PORT: Final = "KTRAIN_METRICS_PORT"
 ENV_SCRATCH: Final = "KTRAIN_SCRATCH"  # writable folder of this launcher: code, logs, sockets
 ENV_TERMINATION_LOG: Final = "KTRAIN_TERMINATION_LOG"
 ENV_STORAGE_URL: Final = "KTRAIN_STORAGE_URL"  # overrides spec.storage.url (an absolute path for file://)
+ENV_BIND: Final = "KTRAIN_BIND"  # address that the launcher's servers bind; empty: all of them
+ENV_CODE: Final = "KTRAIN_CODE"  # sha256 of the code archive in storage; empty: spec.code.dir is used in place
 
 # -- Environment of a rank, on top of what torchrun gives (RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, ...) ---------
 ENV_EPOCH: Final = "KTRAIN_EPOCH"
@@ -90,3 +92,53 @@ DIR_METRICS: Final = "metrics"  # JSON lines, one file per (attempt, epoch)
 DIR_STATE: Final = "state"  # verdicts, progress, timeline
 DIR_TENSORBOARD: Final = "tensorboard"
 KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds it exits 0
+DIR_CODE: Final = "code"  # below the job, shared by its runs: <sha256>.tar.gz
+DIR_EPOCHS: Final = "state/epochs"  # one JSON per epoch of the gang
+
+
+class Metric(StrEnum):
+    """Names of the Prometheus series that a pod serves; docs/metrics.md has the table."""
+
+    STEP = "ktrain_step"
+    TOTAL_STEPS = "ktrain_total_steps"
+    SAMPLES = "ktrain_samples_total"
+    TOKENS = "ktrain_tokens_total"
+    DATA_EPOCH = "ktrain_data_epoch"
+    LOSS = "ktrain_loss"
+    METRIC = "ktrain_metric"
+    LEARNING_RATE = "ktrain_learning_rate"
+    GRAD_NORM = "ktrain_grad_norm"
+    STEP_SECONDS = "ktrain_step_seconds"
+    DATA_WAIT_SECONDS = "ktrain_data_wait_seconds_total"
+    SAMPLES_PER_SECOND = "ktrain_samples_per_second"
+    TOKENS_PER_SECOND = "ktrain_tokens_per_second"
+    PHASE = "ktrain_phase"
+    LAST_STEP_TIMESTAMP = "ktrain_last_step_timestamp_seconds"
+    RESTORED_STEP = "ktrain_restored_step"
+    PROGRESS = "ktrain_progress_ratio"
+    ETA = "ktrain_eta_seconds"
+    WORLD_SIZE = "ktrain_world_size"
+    CHECKPOINT_STEP = "ktrain_checkpoint_last_step"
+    CHECKPOINT_TIMESTAMP = "ktrain_checkpoint_last_timestamp_seconds"
+    CHECKPOINT_STALL_SECONDS = "ktrain_checkpoint_stall_seconds_total"
+    CHECKPOINT_SECONDS = "ktrain_checkpoint_seconds_total"
+    CHECKPOINTS = "ktrain_checkpoints_total"
+    CHECKPOINT_FAILURES = "ktrain_checkpoint_failures_total"
+    NONFINITE_STEPS = "ktrain_nonfinite_steps_total"
+    RANK_UP = "ktrain_rank_up"
+    RANK_STEP = "ktrain_rank_step"
+    RANK_STEP_SECONDS = "ktrain_rank_step_seconds_total"
+    RANK_DATA_WAIT_SECONDS = "ktrain_rank_data_wait_seconds_total"
+    RANK_LAST_STEP_TIMESTAMP = "ktrain_rank_last_step_timestamp_seconds"
+    RANK_CHECKPOINT_STALL_SECONDS = "ktrain_rank_checkpoint_stall_seconds_total"
+    RANK_MEMORY = "ktrain_rank_memory_bytes"
+    RANKS_UP = "ktrain_ranks_up"
+    RESTARTS = "ktrain_restarts_total"
+    RANK_EXITS = "ktrain_rank_exits_total"
+    RENDEZVOUS_SECONDS = "ktrain_rendezvous_seconds"
+    STATE = "ktrain_launcher_state"
+    ATTEMPT = "ktrain_attempt"
+    GANG_EPOCH = "ktrain_gang_epoch"
+    SNAPSHOTS_REJECTED = "ktrain_snapshots_rejected_total"
+    JOB_INFO = "ktrain_job_info"
+    BUILD_INFO = "ktrain_build_info"
