@@ -50,6 +50,10 @@ class NotFound(StorageError):  # noqa: N818  -- reads as a fact, not as a failur
     cli_exit = CliExit.NOT_FOUND
 
 
+class ShortRead(StorageError):  # noqa: N818
+    """An object ends before the bytes that were asked for."""
+
+
 class Conflict(StorageError):  # noqa: N818
     """A conditional write lost: somebody else wrote first."""
 

@@ -1,0 +1,20 @@
+"""The history of a job in storage: its runs, and for each run one HEAD that says who may write and what is committed."""
+
+from ktrain.history.head import claim_epoch, commit, mark_done, read_head
+from ktrain.history.model import FORMAT, Commit, Head, Token
+from ktrain.history.runs import RunInfo, begin_run, current_run, list_runs
+
+__all__ = [
+    "FORMAT",
+    "Token",
+    "Commit",
+    "Head",
+    "RunInfo",
+    "current_run",
+    "begin_run",
+    "list_runs",
+    "read_head",
+    "claim_epoch",
+    "commit",
+    "mark_done",
+]

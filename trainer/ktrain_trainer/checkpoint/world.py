@@ -1,0 +1,84 @@
+"""The ranks that save and restore together, as far as checkpoints care."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from torch.distributed.distributed_c10d import Store
+
+from ktrain.errors import PeerLostError
+
+_LONGEST_NAP: Final = 0.05
+
+
+@dataclass(frozen=True)
+class World:
+    """Who takes part: my rank, how many, a store to exchange outcomes, and a way to agree.
+
+    `agree` is called by all ranks in the same order and returns True on all of them when each said True.
+    """
+
+    rank: int = 0
+    size: int = 1
+    store: Store | None = None  # needed from two ranks on; its keys must be of this epoch alone
+    agree: Callable[[bool], bool] = field(default=bool)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.size:
+            raise ValueError(f"rank {self.rank} of {self.size}")
+        if self.size > 1 and self.store is None:
+            raise ValueError(f"{self.size} ranks need a store to exchange outcomes")
+
+    @classmethod
+    def from_store(cls, store: Store, *, rank: int, size: int, timeout_seconds: float = 600) -> Self:
+        """A world that agrees through the store, without collectives."""
+        return cls(rank, size, store, Agreement(store, rank, size, timeout_seconds))
+
+
+class Agreement:
+    """Agrees through a store: counts the ranks, and those that said no."""
+
+    def __init__(self, store: Store, rank: int, size: int, timeout_seconds: float) -> None:
+        self._store, self._rank, self._size, self._timeout = store, rank, size, timeout_seconds
+        self._round = 0
+
+    def __call__(self, ok: bool) -> bool:
+        """Whether all ranks said True; PeerLostError when one of them says nothing in time."""
+        self._round += 1
+        base = f"ktrain/agree/{self._round}"
+        if not ok:
+            self._store.add(f"{base}/no", 1)
+        if self._store.add(f"{base}/said", 1) == self._size:
+            self._store.set(f"{base}/all", "1")
+        if not wait_for_key(self._store, [f"{base}/all"], deadline=time.monotonic() + self._timeout):
+            raise PeerLostError(f"rank {self._rank}: not all of {self._size} ranks answered within {self._timeout:g} s")
+        return bool(self._store.add(f"{base}/no", 0) == 0)
+
+
+def wait_for_key(store: Store, keys: list[str], *, deadline: float) -> str | None:
+    """The first of the keys that exists, None after the deadline.
+
+    Asks again and again instead of using the store's own wait, which keeps its one connection busy: the training
+    thread may share it.
+    """
+    nap = 0.001
+    while True:
+        for key in keys:
+            if store.check([key]):
+                return key
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(nap)
+        nap = min(nap * 1.5, _LONGEST_NAP)
+
+
+def set_json(store: Store, key: str, value: Any) -> None:
+    """Publishes a JSON value."""
+    store.set(key, json.dumps(value, separators=(",", ":")))
+
+
+def get_json(store: Store, key: str) -> Any:
+    """Reads a JSON value that exists."""
+    return json.loads(store.get(key))
