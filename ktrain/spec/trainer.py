@@ -9,7 +9,7 @@ from ktrain.units import Span
 
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=500)]
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
-Monitor = Annotated[str, StringConstraints(pattern=r"^(val|train)/[A-Za-z_][\w.]*$", max_length=200)]
+Monitor = Annotated[str, StringConstraints(pattern=r"^val/[A-Za-z_][\w.]*$", max_length=200)]
 Args = dict[str, Any]
 TrainingSpan = Annotated[Span, Field(description="ep, step, sample or tok")]
 
@@ -124,6 +124,9 @@ class Optim(Model):
     lr: float = setting(resume="warn", doc="base learning rate", gt=0)
     args: Args = setting(
         {}, resume="warn", doc="the optimizer's other arguments: betas, eps, weight_decay, momentum, …"
+    )
+    kernel: Literal["fused", "foreach"] = setting(
+        "fused", resume="warn", doc="torch's implementation; part of the numbers, so part of the spec"
     )
     no_decay: Literal["auto", "none"] | tuple[str, ...] = setting(
         "auto",

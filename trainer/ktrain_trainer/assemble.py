@@ -1,0 +1,164 @@
+"""From a spec and the user's objects to a Run: the one place where everything meets."""
+
+import os
+import platform
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ktrain import __version__
+from ktrain.errors import DataError
+from ktrain.snapshot import Sender, Snapshot
+from ktrain.spec import Trainer
+from ktrain_trainer import build, data, optim, rng, schedule, task
+from ktrain_trainer.checkpoint import Checkpointer, Retention, init_from
+from ktrain_trainer.journal import Journal
+from ktrain_trainer.length import Length
+from ktrain_trainer.meter import Meter
+from ktrain_trainer.parallel import spread
+from ktrain_trainer.place import Place, checkpointer, gang, write_done
+from ktrain_trainer.plan import Stream
+from ktrain_trainer.run import Feed, Run
+from ktrain_trainer.saving import Saving
+from ktrain_trainer.sinks import Sink, open_sinks
+from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.task import Task
+from ktrain_trainer.world import World
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The user's objects."""
+
+    model: nn.Module
+    task: Task
+    train: data.Loader
+    val: data.Loader | None
+
+
+def build_parts(spec: Trainer) -> Parts:
+    """Imports and builds what the spec names; the same initial weights on every rank, whatever their number."""
+    train = data.make_loader(spec.data, data.make_source(spec.data.train, "trainer.data.train"), seed=spec.seed)
+    val = None
+    if spec.data.val:
+        val = data.make_loader(spec.data, data.make_source(spec.data.val, "trainer.data.val"), seed=spec.seed)
+    rng.seed_all(rng.key(spec.seed, rng.INIT))
+    model = build.construct(spec.model, "trainer.model")
+    if not isinstance(model, nn.Module):
+        raise DataError(f"trainer.model: {spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module")
+    return Parts(model, task.make(spec.task), train, val)
+
+
+def assemble(
+    spec: Trainer,
+    parts: Parts,
+    world: World,
+    place: Place,
+    *,
+    stop: StopFlag,
+    sender: Sender | None = None,
+    document: Mapping[str, Any] | None = None,
+    check_spec: Callable[[Mapping[str, Any], Mapping[str, Any]], object] | None = None,
+    sinks: Sequence[Sink] = (),
+) -> Run:
+    """A run that is ready to train. document: the resolved spec, for the manifests and for comparison at resume."""
+    if spec.model.init_from:
+        init_from(parts.model, spec.model.init_from, world=gang(world))
+    parallel = spread(parts.model, world, spec.parallel)
+    optimizer = optim.make(spec.optim, parallel.model)
+    train = _train_feed(parts.train, spec)
+    val = _val_feed(parts.val, spec) if parts.val else None
+    length = Length.of(spec.duration, num_samples=train.num_samples)
+    about = _about(spec, world, length, place)
+    described = {"about": about, "spec": dict(document or {}), "data": data.fingerprint(parts.train.fetch.source)}
+    journal = Journal([*sinks, *_sinks(spec, world, place)], place.token)
+    snapshot = Snapshot(world.rank, world.local_rank, world.size, os.getpid())
+    meter = Meter(snapshot, sender, total_steps=length.steps(spec.batch.global_))
+
+    def check(meta: Mapping[str, Any]) -> None:
+        _same_data(meta.get("data"), described["data"])
+        if check_spec and meta.get("spec"):
+            check_spec(meta["spec"], described["spec"])
+
+    saving = Saving(
+        spec, world, _checkpointer(spec, world, place), journal, meter,
+        describe=described, check=check, done=lambda progress: write_done(place, progress) if place.storage else None,
+    )  # fmt: skip
+    return Run(
+        spec,
+        world,
+        parallel,
+        parts.task,
+        optimizer,
+        train,
+        val,
+        length,
+        _ramp(spec, length, train),
+        saving,
+        journal,
+        meter,
+        stop,
+        about,
+    )
+
+
+def _train_feed(loader: data.Loader, spec: Trainer) -> Feed:
+    num_samples = len(loader.fetch.source)
+    return Feed(loader, Stream(num_samples, seed=spec.seed, shuffle=spec.data.shuffle), spec.batch.micro, num_samples)
+
+
+def _val_feed(loader: data.Loader, spec: Trainer) -> Feed:
+    num_samples = len(loader.fetch.source)
+    wanted = min(num_samples, spec.eval.max_samples or num_samples)
+    return Feed(loader, Stream(num_samples, seed=spec.seed, shuffle=False), spec.eval.micro or spec.batch.micro, wanted)
+
+
+def _ramp(spec: Trainer, length: Length, train: Feed) -> schedule.Ramp:
+    warmup = schedule.convert(
+        spec.schedule.warmup, length.unit, global_batch=spec.batch.global_, num_samples=train.num_samples
+    )
+    return schedule.ramp(spec.schedule, total=length.total, warmup=warmup)
+
+
+def _checkpointer(spec: Trainer, world: World, place: Place) -> Checkpointer | None:
+    if place.storage is None:
+        return None
+    best = spec.checkpoint.best
+    retention = Retention(spec.checkpoint.keep_last, best.keep if best else 0, best.mode if best else "min")
+    return checkpointer(place, world, retention=retention)
+
+
+def _sinks(spec: Trainer, world: World, place: Place) -> Sequence[Sink]:
+    if place.storage is None or not world.is_first:
+        return ()
+    return open_sinks(spec.track, place.storage, place.token, scratch=place.scratch)
+
+
+def _about(spec: Trainer, world: World, length: Length, place: Place) -> dict[str, Any]:
+    return {
+        "world_size": world.size,
+        "threads": spec.threads,
+        "device": torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine(),
+        "host": socket.gethostname(),
+        "total_steps": length.steps(spec.batch.global_),
+        "versions": {"ktrain": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "resumed_from": None,
+        "run": place.run,
+    }
+
+
+def _same_data(before: Any, now: Mapping[str, Any]) -> None:
+    if isinstance(before, Mapping) and before.get("samples") != now["samples"]:
+        raise DataError(
+            f"the training dataset has {now['samples']} samples, but had {before.get('samples')} when this run began; "
+            "bring the old data back, or begin a new run with --fresh"
+        )
+    if isinstance(before, Mapping) and before.get("fingerprint") != now["fingerprint"]:
+        raise DataError(
+            f"the training dataset's fingerprint is {now['fingerprint']}, but was {before.get('fingerprint')} when this run "
+            "began; bring the old data back, or begin a new run with --fresh"
+        )

@@ -1,0 +1,72 @@
+"""Which exit code an exception deserves: the kind of failure decides who tries again."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+
+from ktrain import names
+from ktrain.errors import KtrainError
+from ktrain.names import Exit
+
+# gloo, NCCL and the CUDA driver raise plain RuntimeErrors with no code in them: their text is all there is to ask.
+_PEER: Final = (
+    "connection closed by peer", "connection reset", "connection refused", "broken pipe", "socket closed",
+    "timed out waiting", "application timeout", "gloo", "nccl", "recv from rank", "send to rank", "failed to recv",
+    "store might be", "ecc error", "unspecified launch failure", "device-side assert", "cuda error", "socket timeout",
+)  # fmt: skip
+
+
+def classify(error: BaseException) -> Exit:
+    """Permanent for what will fail again, retryable for hardware and network in disguise."""
+    if isinstance(error, KtrainError):
+        return error.exit
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return Exit.USER  # the same batch will not fit the next time either
+    if isinstance(error, dist.DistError | ConnectionError | TimeoutError):
+        return Exit.PEER
+    if isinstance(error, FileNotFoundError):
+        return Exit.DATA
+    if isinstance(error, OSError):
+        return Exit.PEER  # reading the data set: network file systems fail and come back
+    if isinstance(error, KeyboardInterrupt):
+        return Exit.PREEMPTED
+    if isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _PEER):
+        return Exit.PEER
+    return Exit.USER
+
+
+def report(error: BaseException, code: Exit, path: Path | None, *, step: int) -> Mapping[str, Any]:
+    """Writes the error file that the launcher reads; returns what is in it."""
+    document = {
+        "code": int(code),
+        "kind": type(error).__name__,
+        "message": str(error),
+        "traceback": "" if isinstance(error, KtrainError) else "".join(traceback.format_exception(error)),
+        "step": step,
+    }
+    if path is not None:
+        path.write_text(json.dumps(document))
+    return document
+
+
+def install_hook() -> None:
+    """For scripts: an exception that nobody catches ends the process with the code that it deserves."""
+    sys.excepthook = _on_uncaught
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    code = classify(error)
+    path = os.environ.get(names.ENV_ERROR_FILE)
+    document = report(error.with_traceback(trace), code, Path(path) if path else None, step=0)
+    sys.stderr.write(document["traceback"] or f"{kind.__name__}: {document['message']}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

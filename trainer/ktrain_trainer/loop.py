@@ -1,0 +1,190 @@
+"""The training loop, top to bottom: load, step, measure, save, stop."""
+
+import math
+import time
+from typing import Final
+
+from ktrain.errors import NonFiniteError
+from ktrain_trainer import rng
+from ktrain_trainer.data import Batch, to_device
+from ktrain_trainer.evaluate import evaluate, metric_names
+from ktrain_trainer.judge import check_monitors, is_among_best, should_stop
+from ktrain_trainer.length import passed
+from ktrain_trainer.optim import set_lr
+from ktrain_trainer.parallel import Votes
+from ktrain_trainer.run import Run
+
+MAX_SKIPPED: Final = 5
+
+
+def train(run: Run) -> None:
+    """From the newest commit to the end of the run, or to an agreed stop (then run.is_stopping)."""
+    run.progress = run.saving.restore(run.model, run.optimizer) or run.progress
+    run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
+    run.restart_steps()
+    if run.watched:
+        check_monitors(run.watched, metric_names(run))
+    run.model.train()
+    if run.progress.owes_eval and not run.is_stopping:
+        _evaluate(run)
+    run.meter.snapshot.phase = "train"
+    while not (run.is_stopping or run.progress.finished or run.length.is_over(run.progress)):
+        _step(run)
+    _finish(run)
+
+
+def _step(run: Run) -> None:
+    progress = run.progress
+    before = (progress.step, progress.samples, progress.tokens)
+    started = time.perf_counter()
+    assert run.steps is not None
+    batches = run.steps.next()
+    run.meter.waited(time.perf_counter() - started)
+    samples = run.length.end(progress.samples, run.spec.batch.global_) - progress.samples
+
+    run.parallel.begin()
+    _forward_backward(run, batches, samples)
+    votes = run.parallel.reduce()  # agreed by all ranks: the weight, and who was told to go
+    _update(run, votes, samples)
+    run.parallel.sync_buffers()
+
+    progress.step += 1
+    progress.samples += samples
+    progress.tokens += votes.weight
+    run.meter.step_done(progress, samples=samples, tokens=votes.weight)
+    run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
+    _after_step(run, before, save_by_clock=votes.save > 0)
+
+
+def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
+    rounds = run.train.cut(run.world).rounds(0, samples) if run.parallel.pads else len(batches)
+    real = len(batches)
+    run.filler = batches[0] if batches else run.filler
+    if rounds > real:  # sharded parameters are gathered by all ranks together, so all run equally many passes
+        batches = batches + [run.filler or run.train.loader.fetch[run.train.cut(run.world).first(run.train.stream)]] * (
+            rounds - real
+        )
+    weight = 0.0
+    for number, batch in enumerate(batches):
+        rng.seed_all(rng.key(run.spec.seed, rng.FORWARD, run.progress.step, batch.index))
+        is_last = number == rounds - 1
+        with run.parallel.sync(is_last=is_last):
+            with run.autocast():
+                out = run.task(run.model, to_device(batch.data, run.world.device))
+            loss = out.loss_sum
+            if number < real:
+                weight += float(out.weight)  # a GPU sync when the task counts on the device
+                run.loss_sum += loss.detach().double()
+            else:
+                loss = loss * 0.0
+            if is_last:
+                run.parallel.vote(_votes(run, weight))
+            # Divided by the true weight after the reduction; by a constant here, so that 16-bit gradients stay in range.
+            (loss / run.spec.batch.global_).backward()  # type: ignore[no-untyped-call]
+    if not batches:
+        run.parallel.vote(_votes(run, weight))
+    run.loss_weight += weight
+
+
+def _votes(run: Run, weight: float) -> Votes:
+    return Votes(weight, stop=float(run.stop.is_set), save=float(run.world.is_first and run.saving.is_due_by_clock()))
+
+
+def _update(run: Run, votes: Votes, samples: int) -> None:
+    """Mean over the targets that counted, clip, step. Ranks decide alike: the norm is the same on all of them."""
+    factor = run.spec.batch.global_ / votes.weight if votes.weight else 1.0
+    norm = float(run.parallel.norm()) * factor  # the step's GPU sync
+    if not math.isfinite(norm):
+        _skip(run, norm)
+        return
+    run.progress.skipped_in_a_row = 0
+    if run.spec.optim.clip and norm > run.spec.optim.clip.norm:
+        factor *= run.spec.optim.clip.norm / norm
+    if factor != 1.0:
+        run.parallel.scale(factor)
+    run.meter.snapshot.grad_norm = norm
+    run.meter.snapshot.lr = lr = run.spec.optim.lr * run.ramp(*_position(run, votes, samples))
+    set_lr(run.optimizer, lr)
+    run.optimizer.step()
+
+
+def _position(run: Run, votes: Votes, samples: int) -> tuple[float, float]:
+    per_step = {"step": 1.0, "sample": float(samples), "tok": votes.weight}[run.length.unit]
+    return run.length.done(run.progress), per_step
+
+
+def _skip(run: Run, norm: float) -> None:
+    progress, snapshot = run.progress, run.meter.snapshot
+    progress.skipped += 1
+    progress.skipped_in_a_row += 1
+    snapshot.nonfinite_steps += 1
+    if run.spec.nonfinite == "stop" or progress.skipped_in_a_row > MAX_SKIPPED:
+        raise NonFiniteError(
+            f"the gradient's norm is {norm} at step {progress.step}; lower optim.lr, set optim.clip, check the data "
+            "(trainer.nonfinite: skip drops single bad steps)"
+        )
+
+
+def _after_step(run: Run, before: tuple[int, int, float], *, save_by_clock: bool) -> None:
+    """In this order, always: log, evaluate, save, stop."""
+    progress, spec, num_samples = run.progress, run.spec, run.train.num_samples
+    if passed(spec.log.every, before, progress, num_samples=num_samples):
+        _log(run)
+    is_top = False
+    if run.val and spec.eval.every and passed(spec.eval.every, before, progress, num_samples=num_samples):
+        progress.owes_eval = True
+        if not run.is_stopping:  # a run that is told to go saves first; the resumed one evaluates
+            is_top = _evaluate(run)
+    if not run.is_stopping and (save_by_clock or is_top or run.saving.is_due(before, progress, num_samples)):
+        run.save(metric=_metric(run) if is_top else None)
+    run.saving.poll()
+
+
+def _log(run: Run) -> None:
+    loss_sum, weight = run.world.sum([float(run.loss_sum), run.loss_weight])
+    run.loss_sum, run.loss_weight = 0.0, 0.0
+    snapshot = run.meter.snapshot
+    snapshot.loss = loss_sum / weight if weight else None
+    rates = run.meter.interval()
+    run.meter.progressed(min(1.0, run.length.done(run.progress) / run.length.total))
+    snapshot.epoch = run.progress.samples / run.train.num_samples
+    run.journal.write("step", run.progress, loss=snapshot.loss, lr=snapshot.lr, grad_norm=snapshot.grad_norm, **rates)
+
+
+def _evaluate(run: Run) -> bool:
+    """Whether this is one of the best evaluations; leaves the debt in place when all ranks were told to go meanwhile."""
+    started = time.perf_counter()
+    with run.meter.phase("eval"):
+        values = evaluate(run)
+    if values is None:
+        run.is_stopping = True
+        return False
+    best, early = run.spec.checkpoint.best, run.spec.early_stop
+    top = best is not None and is_among_best(best, run.progress, values)
+    if early and should_stop(early, run.progress, values):
+        run.progress.finished = "early stop"
+    run.meter.snapshot.metrics = dict(values)
+    run.journal.write("eval", run.progress, values=values, seconds=time.perf_counter() - started, is_best=top)
+    return top
+
+
+def _metric(run: Run) -> float | None:
+    best = run.spec.checkpoint.best
+    return run.progress.metrics.get(best.monitor) if best else None
+
+
+def _finish(run: Run) -> None:
+    """One evaluation of the final weights, one last commit, then the completion marker; or the commit of a stop."""
+    progress = run.progress
+    if not run.is_stopping:
+        progress.finished = progress.finished or "duration"
+        if run.val and progress.evaluated_step != progress.step:
+            progress.owes_eval = True
+            _evaluate(run)
+    if run.is_stopping:
+        run.journal.write("stop", progress, reason="signal" if run.stop.is_set else "a peer was told to go")
+    with run.meter.phase("checkpoint"):
+        run.saving.save_last(run.state, metric=_metric(run) if progress.evaluated_step == progress.step else None)
+    if not run.is_stopping:
+        run.journal.write("end", progress, reason=progress.finished)
+        run.saving.mark_done(progress)

@@ -1,0 +1,27 @@
+"""Which way to spread a model, by the spec and the number of ranks."""
+
+from torch import nn
+
+from ktrain.errors import SpecError
+from ktrain.spec.trainer import Parallel as ParallelSpec
+from ktrain_trainer.parallel.base import Parallel
+from ktrain_trainer.parallel.replicate import Replicated
+from ktrain_trainer.parallel.shard import Sharded
+from ktrain_trainer.parallel.single import Single
+from ktrain_trainer.world import World
+
+
+def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
+    """The model on its device, spread over the ranks; SpecError when the strategy does not fit."""
+    if not any(param.requires_grad for param in model.parameters()):
+        raise SpecError("the model has no parameter to train; check trainer.model")
+    model = model.to(world.device)
+    if spec.strategy == "single" and world.size > 1:
+        raise SpecError(
+            f"trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
+        )
+    if world.size == 1 and spec.strategy != "fsdp2":
+        return Single(model)
+    if spec.strategy == "fsdp2":
+        return Single(model) if world.size == 1 else Sharded(model, world, spec)
+    return Replicated(model, world.control)

@@ -1,0 +1,46 @@
+"""One rank: nothing to reduce."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ktrain_trainer.parallel.base import Votes
+
+
+class Single:
+    """The model as it is."""
+
+    pads = False
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._params = [param for param in model.parameters() if param.requires_grad]
+        self._votes = Votes()
+
+    def begin(self) -> None:
+        for param in self._params:
+            param.grad = None
+
+    @contextmanager
+    def sync(self, *, is_last: bool) -> Iterator[None]:  # noqa: ARG002
+        yield
+
+    def vote(self, votes: Votes) -> None:
+        self._votes = votes
+
+    def reduce(self) -> Votes:
+        return self._votes
+
+    def norm(self) -> torch.Tensor:
+        return torch.nn.utils.get_total_norm(self._grads())
+
+    def scale(self, factor: torch.Tensor | float) -> None:
+        torch._foreach_mul_(self._grads(), factor)
+
+    def sync_buffers(self) -> None:
+        return None
+
+    def _grads(self) -> list[torch.Tensor]:
+        return [param.grad for param in self._params if param.grad is not None]

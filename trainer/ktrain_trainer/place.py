@@ -1,0 +1,92 @@
+"""Where a run is kept and under which token this gang may write: given by the launcher, or claimed by ourselves."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ktrain import names
+from ktrain.history import Token, begin_run, claim_epoch, current_run, mark_done, read_head
+from ktrain.spec import TrainingJob
+from ktrain.storage import Storage, open_storage, scoped
+from ktrain_trainer import checkpoint
+from ktrain_trainer.checkpoint import Checkpointer, Retention
+from ktrain_trainer.progress import Progress
+from ktrain_trainer.world import World
+
+
+@dataclass(frozen=True)
+class Place:
+    """The run's own storage; None keeps nothing."""
+
+    storage: Storage | None
+    token: Token
+    run: str
+    scratch: Path
+
+
+def nowhere() -> Place:
+    """For a run that is not kept."""
+    return Place(None, Token(1, 1), "", Path(tempfile.gettempdir()))
+
+
+def is_launched(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether ktrain's launcher started this process."""
+    return bool(env.get(names.ENV_RUN) and env.get(names.ENV_EPOCH) and env.get(names.ENV_SPEC))
+
+
+def read_job(env: Mapping[str, str] = os.environ) -> TrainingJob:
+    """The resolved spec that the launcher was given."""
+    return TrainingJob.model_validate_json(Path(env[names.ENV_SPEC]).read_text())
+
+
+def given(job: TrainingJob, env: Mapping[str, str] = os.environ) -> Place:
+    """By the launcher's environment."""
+    storage = job.spec.storage
+    url = env.get(names.ENV_STORAGE_URL) or storage.url
+    whole = open_storage(url, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
+    run = env[names.ENV_RUN]
+    return Place(
+        scoped(whole, f"{job.metadata.namespace}/{job.metadata.name}/{run}"),
+        Token(int(env.get(names.ENV_ATTEMPT, "1")), int(env[names.ENV_EPOCH])),
+        run,
+        Path(env.get(names.ENV_SCRATCH) or tempfile.gettempdir()),
+    )
+
+
+def claim(url: str, name: str, world: World, *, fresh: bool, document: Mapping[str, Any]) -> Place:
+    """Without a launcher: the current run of this name (or a new one), the next attempt. A collective."""
+    whole = open_storage(url)
+    job_storage = scoped(whole, f"default/{name}")
+    taken: dict[str, Any] = {}
+    if world.is_first:
+        run = (None if fresh else current_run(job_storage)) or begin_run(job_storage, dict(document))
+        head = read_head(scoped(job_storage, run))
+        token = claim_epoch(scoped(job_storage, run), attempt=head.attempt + 1 if head else 1)
+        taken = {"run": run, "attempt": token.attempt, "epoch": token.epoch}
+    taken = world.share(taken)
+    storage = scoped(job_storage, taken["run"])
+    return Place(storage, Token(taken["attempt"], taken["epoch"]), taken["run"], Path(tempfile.gettempdir()))
+
+
+def checkpointer(place: Place, world: World, *, retention: Retention) -> Checkpointer:
+    """The run's checkpoints, written by this gang."""
+    assert place.storage is not None
+    return Checkpointer(place.storage, place.token, gang(world), run=place.run, retention=retention)
+
+
+def gang(world: World) -> checkpoint.World:
+    """The ranks as checkpoints see them."""
+    return checkpoint.World(world.rank, world.size, world.store, world.agree)
+
+
+def write_done(place: Place, progress: Progress) -> None:
+    """The completion marker: a pod that comes later finds it and leaves at once."""
+    assert place.storage is not None
+    mark_done(place.storage, place.token)
+    marker = {"step": progress.step, "reason": progress.finished, "finished": time.time()}
+    place.storage.put(names.KEY_DONE, json.dumps(marker).encode())

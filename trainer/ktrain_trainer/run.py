@@ -1,0 +1,92 @@
+"""Everything that one rank's training loop holds in its hands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from ktrain.spec import Trainer
+from ktrain_trainer.data import Batch, Loader, Steps
+from ktrain_trainer.journal import Journal
+from ktrain_trainer.length import Length
+from ktrain_trainer.meter import Meter
+from ktrain_trainer.parallel import Parallel
+from ktrain_trainer.plan import Cut, Stream
+from ktrain_trainer.progress import Progress
+from ktrain_trainer.saving import Saving, State
+from ktrain_trainer.schedule import Ramp
+from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.task import Task
+from ktrain_trainer.world import World
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A dataset with the way to fetch it."""
+
+    loader: Loader
+    stream: Stream
+    micro: int
+    num_samples: int
+
+    def cut(self, world: World) -> Cut:
+        """This rank's share."""
+        return Cut(self.micro, world.rank, world.size)
+
+
+@dataclass
+class Run:
+    """Built objects and the state of the loop; what is fixed comes first."""
+
+    spec: Trainer
+    world: World
+    parallel: Parallel
+    task: Task
+    optimizer: torch.optim.Optimizer
+    train: Feed
+    val: Feed | None
+    length: Length
+    ramp: Ramp
+    saving: Saving
+    journal: Journal
+    meter: Meter
+    stop: StopFlag
+    about: Mapping[str, Any] = field(default_factory=dict)  # versions, device, …: for the record of the start
+    progress: Progress = field(default_factory=Progress)
+    steps: Steps | None = None
+    is_stopping: bool = False  # agreed by all ranks
+    filler: Batch | None = None  # any batch, for ranks that must run a forward pass with nothing to do
+    loss_sum: Any = 0.0  # since the last record, on the device
+    loss_weight: float = 0.0
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model, spread or not."""
+        return self.parallel.model
+
+    @property
+    def state(self) -> State:
+        """What a checkpoint is made of."""
+        return State(self.model, self.optimizer, self.progress)
+
+    @property
+    def watched(self) -> list[tuple[str, str]]:
+        """Where in the spec a metric is watched, and which."""
+        parts = (("earlyStop", self.spec.early_stop), ("checkpoint.best", self.spec.checkpoint.best))
+        return [(where, part.monitor) for where, part in parts if part]
+
+    def save(self, *, metric: float | None) -> None:
+        """A checkpoint of now; `metric` ranks it among the best."""
+        self.saving.save(self.state, metric=metric)
+
+    def autocast(self) -> torch.autocast:
+        """bf16 where the spec says so."""
+        return torch.autocast(self.world.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16")
+
+    def restart_steps(self) -> None:
+        """Batches from where the progress is."""
+        end_of = partial(self.length.end, global_batch=self.spec.batch.global_)
+        cut = self.train.cut(self.world)
+        self.steps = Steps(self.train.loader, self.train.stream, cut, begin=self.progress.samples, end_of=end_of)

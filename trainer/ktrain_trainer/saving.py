@@ -1,0 +1,153 @@
+"""When the run is saved, what a checkpoint of it holds, and how it is taken up again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ktrain.errors import CheckpointError, FencedError, StorageError
+from ktrain.spec import Trainer
+from ktrain_trainer.checkpoint import Checkpointer, Pending
+from ktrain_trainer.journal import Journal
+from ktrain_trainer.length import passed
+from ktrain_trainer.meter import Meter
+from ktrain_trainer.progress import Progress
+from ktrain_trainer.world import World
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint is made of."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+
+class Saving:
+    """Saves in the background, at most one at a time; a failed save is told and tried again at the next occasion."""
+
+    def __init__(
+        self,
+        spec: Trainer,
+        world: World,
+        checkpointer: Checkpointer | None,
+        journal: Journal,
+        meter: Meter,
+        *,
+        describe: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
+        done: Callable[[Progress], None],
+    ) -> None:
+        """describe: what every manifest says beside the progress; check: raises when a manifest does not fit this run."""
+        self._spec = spec
+        self._world = world
+        self._checkpointer = checkpointer
+        self._journal = journal
+        self._meter = meter
+        self._describe = describe
+        self._check = check
+        self._done = done
+        self._pending: Pending | None = None
+        self._saved_step = -1
+        self._saved_at = time.monotonic()
+        spans = [span.value for span in spec.checkpoint.every if span.unit == "s"]
+        self._every_seconds = min(spans) if spans and checkpointer else float("inf")
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """The newest whole commit, in place; None when there is none."""
+        if self._checkpointer is None:
+            return None
+        with self._meter.phase("restore"):
+            restored = self._checkpointer.restore(model, optimizer)
+        if restored is None:
+            return None
+        self._check(restored.meta)
+        for reason in restored.fell_back:
+            self._journal.write("error", Progress(), message=reason)
+        progress = Progress.read(restored.meta.get("progress"))
+        self._saved_step = progress.step
+        snapshot = self._meter.snapshot
+        snapshot.step = snapshot.restored_step = snapshot.checkpoint_step = progress.step
+        snapshot.samples, snapshot.tokens = progress.samples, progress.tokens
+        snapshot.metrics = dict(progress.metrics)
+        return progress
+
+    def is_due(self, before: tuple[int, int, float], progress: Progress, num_samples: int) -> bool:
+        """By steps, samples or tokens: the same answer on every rank."""
+        spans = [span for span in self._spec.checkpoint.every if span.unit != "s"]
+        return any(passed(span, before, progress, num_samples=num_samples) for span in spans)
+
+    def is_due_by_clock(self) -> bool:
+        """By time: rank 0's clock decides for all."""
+        return time.monotonic() - self._saved_at >= self._every_seconds
+
+    def save(self, state: State, *, metric: float | None = None) -> None:
+        """Stages now, uploads in the background; waits for the save before, if that is still under way."""
+        if self._checkpointer is None:
+            return
+        with self._meter.phase("checkpoint"):
+            self._settle(wait=True)
+            meta = {**self._describe, "progress": state.progress.document()}
+            self._pending = self._checkpointer.save(
+                state.progress.step, state.model, state.optimizer, meta, metric=metric
+            )
+        self._saved_at = time.monotonic()
+        self._meter.snapshot.checkpoint_stall_seconds += self._pending.stall_seconds
+
+    def poll(self) -> None:
+        """Learns the outcome of a finished save; never waits."""
+        self._settle(wait=False)
+
+    def save_last(self, state: State, *, metric: float | None = None) -> None:
+        """One commit of exactly this step, waited for; raises StorageError when it cannot be made."""
+        if self._checkpointer is None:
+            return
+        self._settle(wait=True)
+        if self._saved_step != state.progress.step:
+            self.save(state, metric=metric)
+            self._settle(wait=True, must_hold=True)
+
+    def mark_done(self, progress: Progress) -> None:
+        """The completion marker: a pod that comes later does not wait for peers that have left."""
+        if self._world.is_first:
+            self._done(progress)
+
+    def _settle(self, *, wait: bool, must_hold: bool = False) -> None:
+        pending = self._pending
+        if pending is None or not (wait or pending.done()):
+            return
+        self._pending = None
+        snapshot = self._meter.snapshot
+        try:
+            commit = pending.result()
+        except FencedError:
+            raise
+        except StorageError as error:
+            snapshot.checkpoint_failures += 1
+            self._tell(pending, committed=False, error=str(error))
+            if must_hold:
+                raise CheckpointError(
+                    f"the last checkpoint, of step {pending.step}, could not be written: {error}"
+                ) from error
+            return
+        self._saved_step = commit.step
+        snapshot.checkpoints += 1
+        snapshot.checkpoint_step, snapshot.checkpoint_at = commit.step, time.time()
+        snapshot.checkpoint_seconds += pending.seconds or 0.0
+        self._tell(pending, committed=True)
+
+    def _tell(self, pending: Pending, *, committed: bool, error: str | None = None) -> None:
+        fields = {"error": error} if error else {}
+        self._journal.write(
+            "checkpoint",
+            Progress(step=pending.step),
+            stall_seconds=pending.stall_seconds,
+            seconds=pending.seconds,
+            size_bytes=pending.size_bytes,
+            committed=committed,
+            **fields,
+        )

@@ -1,0 +1,270 @@
+"""`script:` mode: the user's own loop, with ktrain's checkpoints, data order, stop agreement and metrics.
+
+Exact always: model, optimizer, step. Exact too when the script takes ktrain's loader: the data, and every random draw
+between two batches (dropout, augmentation), because the loader seeds the generators by position.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.data import default_collate
+
+from ktrain.errors import SpecError
+from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
+from ktrain.snapshot import Sender, Snapshot
+from ktrain.units import Span
+from ktrain_trainer import failures, place, rng
+from ktrain_trainer.checkpoint import Pending, Retention
+from ktrain_trainer.data import Collate, Fetch, Loader, check_source, to_device
+from ktrain_trainer.journal import Journal
+from ktrain_trainer.meter import Meter
+from ktrain_trainer.plan import Cut, Stream
+from ktrain_trainer.progress import Progress
+from ktrain_trainer.sinks import open_sinks
+from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.world import World
+
+LOG_EVERY = 10  # steps between two records of the training curve
+
+
+class ScriptRun:
+    """A script's place in the gang: who it is, where the run is kept, and whether it was told to go."""
+
+    def __init__(self, world: World, where: place.Place, stop: StopFlag, *, sender: Sender | None) -> None:
+        self.rank = world.rank
+        self.world_size = world.size
+        self.device = world.device
+        self._world = world
+        self._place = where
+        self._stop = stop
+        self._progress = Progress()
+        sinks = (
+            open_sinks((), where.storage, where.token, scratch=where.scratch)
+            if where.storage and world.is_first
+            else ()
+        )
+        self._journal = Journal(sinks, where.token)
+        self._meter = Meter(
+            Snapshot(world.rank, world.local_rank, world.size, os.getpid(), phase="train"), sender, total_steps=0
+        )
+        self._question: tuple[Any, torch.Tensor] | None = None
+        self._journal.write("start", self._progress, restored_step=0, world_size=world.size)
+
+    def loader(
+        self,
+        dataset: Any,
+        *,
+        batch: int,
+        epochs: float = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        collate: Collate | None = None,
+        workers: int = 0,
+    ) -> "ScriptLoader":
+        """This rank's share of each global batch of `batch` samples, for `epochs` passes over the data."""
+        if batch % self.world_size:
+            raise SpecError(
+                f"the global batch is {batch}, which {self.world_size} ranks cannot share evenly; make it a multiple"
+            )
+        fetch = Fetch(check_source(dataset, "dataset"), collate or default_collate, seed)
+        stream = Stream(len(dataset), seed=seed, shuffle=shuffle)
+        return ScriptLoader(self, Loader(fetch, workers), stream, batch=batch, epochs=epochs, seed=seed)
+
+    def checkpoint(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        loader: "ScriptLoader | None" = None,
+        every: str = "10min",
+        keep_last: int = 2,
+        **more: Any,
+    ) -> "ScriptCheckpoint":
+        """What a checkpoint holds. more: objects with state_dict and load_state_dict whose state is JSON (schedulers)."""
+        return ScriptCheckpoint(self, model, optimizer, loader, Span.parse(every), keep_last, more)
+
+    def report(self, **values: float) -> None:
+        """Numbers of this step, for metrics and the training curve: loss=…, lr=…; rank 0's are recorded."""
+        snapshot = self._meter.snapshot
+        for name, value in values.items():
+            if name in {"loss", "lr", "grad_norm"}:
+                setattr(snapshot, name, float(value))
+            else:
+                snapshot.metrics[name] = float(value)
+        if self._progress.step % LOG_EVERY == 0:
+            self._journal.write(
+                "step",
+                self._progress,
+                **{**{name: float(value) for name, value in values.items()}, **self._meter.interval()},
+            )
+
+    def should_stop(self) -> bool:
+        """Whether any rank was told to go: the same answer on every rank. Call it once a step, on all ranks.
+
+        Each call reads the answer to the question that the call before asked, so that no step waits for it.
+        """
+        if self.world_size == 1:
+            return self._stop.is_set
+        answer = False
+        if self._question is not None:
+            work, flag = self._question
+            work.wait()
+            answer = bool(flag.item())
+        flag = torch.tensor([float(self._stop.is_set)])
+        self._question = (dist.all_reduce(flag, group=self._world.control, async_op=True), flag)
+        return answer
+
+    def stop(self) -> NoReturn:
+        """Leaves after an agreed stop, with the code that brings the job back."""
+        self._journal.write("stop", self._progress, reason="signal" if self._stop.is_set else "a peer was told to go")
+        self._leave()
+        sys.exit(Exit.PREEMPTED if self._stop.is_set else Exit.MEMBERSHIP)
+
+    def finish(self) -> None:
+        """The end of the run: nobody starts it again."""
+        self._progress.finished = "duration"
+        self._journal.write("end", self._progress, reason="duration")
+        if self._world.is_first and self._place.storage is not None:
+            place.write_done(self._place, self._progress)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._journal.close()
+        self._meter.snapshot.phase = "done"
+        self._meter.tell()
+        self._world.leave()
+
+
+class ScriptLoader:
+    """Batches from where the run is; counts a batch as seen when it is handed out, so save after the optimizer's step."""
+
+    def __init__(self, run: ScriptRun, loader: Loader, stream: Stream, *, batch: int, epochs: float, seed: int) -> None:
+        self._run = run
+        self._loader = loader
+        self._stream = stream
+        self._batch = batch
+        self._seed = seed
+        self.total = int(epochs * stream.num_samples)
+        self.samples = 0
+        run._meter.snapshot.total_steps = -(-self.total // batch)
+
+    @property
+    def epoch(self) -> int:
+        """Of the sample that comes next."""
+        return self.samples // self._stream.num_samples
+
+    def __len__(self) -> int:
+        return (self.total - self.samples) // self._batch
+
+    def __iter__(self) -> Iterator[Any]:
+        run, progress = self._run, self._run._progress
+        cut = Cut(self._batch // run.world_size, run.rank, run.world_size)
+        begin = self.samples
+        ends = range(
+            begin + self._batch, self.total + 1, self._batch
+        )  # a last part that ranks cannot share is left out
+        micros = (micro for end in ends for micro in cut.each(self._stream, end - self._batch, end))
+        for batch in self._loader.batches(micros):
+            progress.step += 1
+            self.samples += self._batch
+            progress.samples = self.samples
+            rng.seed_all(rng.key(self._seed, rng.FORWARD, progress.step, run.rank))
+            yield to_device(batch.data, run.device)
+            run._meter.step_done(progress, samples=self._batch, tokens=0.0)
+            run._meter.progressed(self.samples / self.total)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the run is in the data."""
+        return {"samples": self.samples, "step": self._run._progress.step, "of": self._stream.num_samples}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Goes there."""
+        if state["of"] != self._stream.num_samples:
+            raise SpecError(
+                f"the dataset has {self._stream.num_samples} samples, but had {state['of']} when this run began; "
+                "bring the old data back, or begin a new run with --fresh"
+            )
+        self.samples = self._run._progress.samples = state["samples"]
+        self._run._progress.step = state["step"]
+
+
+class ScriptCheckpoint:
+    """Saves and restores a script's objects through ktrain's checkpoints."""
+
+    def __init__(
+        self, run: ScriptRun, model: nn.Module, optimizer: torch.optim.Optimizer | None, loader: ScriptLoader | None,
+        every: Span, keep_last: int, more: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        if every.unit not in {"step", "s"}:
+            raise SpecError(f"checkpoint every {every}: a script counts steps or time; write 500step or 10min")
+        self._run = run
+        self._model = model
+        self._optimizer = optimizer
+        self._every = every
+        self._parts: dict[str, Any] = {**({"loader": loader} if loader is not None else {}), **more}
+        self._saved_at = time.monotonic()
+        self._saved_step = -1
+        self._pending: Pending | None = None
+        where = run._place
+        self._checkpointer = (
+            place.checkpointer(where, run._world, retention=Retention(last=keep_last)) if where.storage else None
+        )
+
+    def restore(self) -> bool:
+        """The newest whole commit into all parts; False when there is none."""
+        restored = self._checkpointer.restore(self._model, self._optimizer) if self._checkpointer else None
+        if restored is None:
+            return False
+        for name, part in self._parts.items():
+            part.load_state_dict(restored.meta["parts"][name])
+        progress, snapshot = self._run._progress, self._run._meter.snapshot
+        progress.step = self._saved_step = snapshot.restored_step = snapshot.checkpoint_step = restored.step
+        self._run._journal.write("start", progress, restored_step=restored.step, world_size=self._run.world_size)
+        return True
+
+    def due(self) -> bool:
+        """Whether it is time to save: the same answer on every rank. By time: a collective."""
+        if self._every.unit == "step":
+            return self._run._progress.step % int(self._every.value) == 0
+        mine = float(self._run.rank == 0 and time.monotonic() - self._saved_at >= self._every.value)
+        return self._run._world.sum([mine])[0] > 0
+
+    def save(self, *, wait: bool = False) -> None:
+        """All parts, as of now; in the background unless `wait`. Call it on all ranks, after the optimizer's step."""
+        if self._checkpointer is None or self._saved_step == self._run._progress.step:
+            self._settle(wait=wait)
+            return
+        self._settle(wait=True)
+        meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
+        self._pending = self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta)
+        self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
+        self._settle(wait=wait)
+
+    def _settle(self, *, wait: bool) -> None:
+        pending = self._pending
+        if pending is None or not (wait or pending.done()):
+            return
+        self._pending = None
+        commit = pending.result()
+        self._run._meter.snapshot.checkpoint_step = commit.step
+        self._run._meter.snapshot.checkpoint_at = time.time()
+        self._run._journal.write(
+            "checkpoint", Progress(step=commit.step), stall_seconds=pending.stall_seconds,
+            seconds=pending.seconds, size_bytes=pending.size_bytes, committed=True,
+        )  # fmt: skip
+
+
+def init() -> ScriptRun:
+    """Joins the gang that `ktrain run`, the launcher or torchrun started; alone without one. Call it first."""
+    failures.install_hook()
+    stop = StopFlag().listen()
+    world = World.join()
+    where = place.given(place.read_job()) if place.is_launched() else place.nowhere()
+    socket = os.environ.get(ENV_SNAPSHOT_SOCKET)
+    return ScriptRun(world, where, stop, sender=Sender(socket) if socket else None)

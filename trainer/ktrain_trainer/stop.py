@@ -1,0 +1,44 @@
+"""A signal sets a flag and nothing else; when to stop is agreed by all ranks in the loop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+
+class StopFlag:
+    """Whether this process was told to go. No collective, no lock, no logging in the handler."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def listen(self) -> Self:
+        """Takes over SIGTERM and SIGINT for good; call it in the main thread, before anything slow."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    @contextmanager
+    def listening(self) -> Iterator[Self]:
+        """Takes the signals over until the end of the block; in a thread, where Python has no signals, does nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.listen()
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def ignore_in_worker() -> None:
+    """For data-loader workers: the rank ends them; a signal to the group must not (olmoearth_pretrain#604)."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
