@@ -70,6 +70,12 @@ class CheckpointError(StorageError):
     """A checkpoint cannot be written, or none that is whole can be read."""
 
 
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint is whole, but not one of this model, this optimizer or this version of ktrain."""
+
+    exit = Exit.SPEC  # trying again cannot help
+
+
 class PeerLostError(KtrainError):
     """Another rank, or the network to it, is gone."""
 

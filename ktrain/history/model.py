@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ktrain.errors import CheckpointError
+from ktrain.errors import CheckpointError, CheckpointMismatchError
 
 FORMAT: Final = 1
 _PREFIX: Final = re.compile(r"a(\d{4,})-e(\d{4,})")
@@ -120,6 +120,6 @@ def check_format(document: dict[str, Any], where: str, newest: int = FORMAT) -> 
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise CheckpointError(f"{where} is damaged: its format is {found!r}, expected a number from 1 to {newest}")
     if found > newest:
-        raise CheckpointError(
+        raise CheckpointMismatchError(
             f"{where} has format {found}, this ktrain reads up to format {newest}; use the ktrain that wrote it or a newer one"
         )

@@ -22,7 +22,6 @@ _KEY: Final = re.compile(r"a\d{4,}-e\d{4,}/step-\d{9,}(-\d+)?/\d{4,}-\d{4,}\.bin
 Dim = Annotated[int, Field(ge=0, le=2**48)]
 Dims = Annotated[tuple[Dim, ...], Field(max_length=64)]
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Scalar = str | bool | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Manifest:
     world_size: Annotated[int, Field(ge=1)]
     meta: dict[str, Any]  # the trainer's: progress, versions, spec
     optimizer: dict[str, Any] | None  # class and parameter groups, for the record and for checking
-    values: dict[str, Scalar]  # optimizer state that is no tensor
+    values: dict[str, Any]  # optimizer state that is no tensor
     aliases: dict[str, str]  # names of shared tensors, stored once under the other name
     objects: tuple[ObjectEntry, ...]
     tensors: dict[str, TensorEntry]

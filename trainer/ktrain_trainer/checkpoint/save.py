@@ -1,8 +1,36 @@
-"""Saving."""
+"""One save: staged bytes become objects, a manifest and a commit, in a background thread."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from ktrain.history import Commit
+from ktrain.errors import CheckpointError, KtrainError
+from ktrain.history import Commit, Head, Token, commit
+from ktrain.names import KEY_MANIFEST
+from ktrain.storage import Storage
+from ktrain_trainer.checkpoint.exchange import Exchange
+from ktrain_trainer.checkpoint.manifest import (
+    FORMAT,
+    Chunk,
+    Manifest,
+    ObjectEntry,
+    TensorEntry,
+    block_checksums,
+    encode_manifest,
+)
+from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
+from ktrain_trainer.checkpoint.retention import Retention
+from ktrain_trainer.checkpoint.staging import Staged
+from ktrain_trainer.checkpoint.world import World
+
+_UPLOADS: Final = 4  # objects at a time, for each rank
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,18 +42,183 @@ class Options:
     deadline_seconds: float = 600
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the manifest says beside tensors."""
+
+    run: str
+    step: int
+    created: float
+    meta: dict[str, Any]
+    optimizer: dict[str, Any] | None
+    values: dict[str, Any]
+    aliases: dict[str, str]
+    metric: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a save goes and under which rules."""
+
+    storage: Storage
+    token: Token
+    world: World
+    folder: str  # never used before
+    retention: Retention
+    options: Options
+
+
 class Pending:
     """A save on its way."""
 
-    step: int
-    size_bytes: int = 0  # of the whole checkpoint
-    stall_seconds: float = 0  # how long save() kept the caller
-    seconds: float | None = None  # from save() until committed; None until done
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.size_bytes = 0  # of the whole checkpoint
+        self.stall_seconds = 0.0  # how long save() kept the caller
+        self.seconds: float | None = None  # from save() until the outcome was known
+        self._started = time.monotonic()
+        self._event = threading.Event()
+        self._commit: Commit | None = None
+        self._error: BaseException | None = None
 
     def done(self) -> bool:
         """Whether it is committed or failed."""
-        raise NotImplementedError
+        return self._event.is_set()
 
     def result(self, timeout: float | None = None) -> Commit:
         """Waits for the outcome; raises what made it fail, TimeoutError when it is not known in time."""
-        raise NotImplementedError
+        if not self._event.wait(timeout):
+            raise TimeoutError(f"the save of step {self.step} is still on its way after {timeout:g} s")
+        if self._error is not None:
+            raise self._error
+        assert self._commit is not None
+        return self._commit
+
+    def _settle(self, commit: Commit | None, error: BaseException | None) -> None:
+        self._commit, self._error = commit, error
+        self.seconds = time.monotonic() - self._started
+        self._event.set()
+
+
+class Save:
+    """The part of a save that runs beside training."""
+
+    def __init__(
+        self, place: Place, pending: Pending, exchange: Exchange, on_commit: Callable[[Head, tuple[Commit, ...]], None]
+    ) -> None:
+        self._place, self._pending, self._exchange, self._on_commit = place, pending, exchange, on_commit
+
+    def run(self, header: Header, layouts: Mapping[str, Layout], plan: Plan, staged: list[Staged]) -> None:
+        """Uploads, then commits on rank 0 or waits for its verdict; never raises, the outcome is the Pending's."""
+        try:
+            outcome = {"digest": plan.digest, "checksums": self._upload(staged)}
+            staged.clear()  # frees the copy before waiting for the others
+            self._exchange.report(outcome)
+            if self._place.world.rank == 0:
+                self._lead(header, layouts, plan, outcome)
+            else:
+                self._pending._settle(Commit(**self._exchange.verdict()), None)
+        except Exception as error:  # noqa: BLE001  -- whatever it is, peers and caller must hear of it
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Tells the peers and the caller."""
+        self._exchange.fail(error)
+        self._pending._settle(None, error)
+
+    def _upload(self, staged: list[Staged]) -> list[list[str]]:
+        if len(staged) < 2:
+            return [self._write(item) for item in staged]
+        with ThreadPoolExecutor(min(_UPLOADS, len(staged)), "ktrain-upload") as pool:
+            writes = [pool.submit(self._write, item) for item in staged]
+            try:
+                return [write.result() for write in writes]
+            finally:
+                for write in writes:  # after a failure the rest is in vain
+                    write.cancel()
+
+    def _write(self, item: Staged) -> list[str]:
+        self._exchange.check()
+        checksums = block_checksums(item.data, self._place.options.block_bytes)
+        self._place.storage.create(f"{self._place.folder}/{item.plan.file_name}", item.data)
+        return list(checksums)
+
+    def _lead(self, header: Header, layouts: Mapping[str, Layout], plan: Plan, own: dict[str, Any]) -> None:
+        place = self._place
+        outcomes = self._exchange.gather(own)
+        if odd := [rank for rank, outcome in enumerate(outcomes) if outcome["digest"] != plan.digest]:
+            raise CheckpointError(
+                f"ranks {odd} have other tensors than rank 0; every rank must save the same model and optimizer"
+            )
+        manifest = _manifest(place, header, layouts, plan, [outcome["checksums"] for outcome in outcomes])
+        data = encode_manifest(manifest)
+        key = f"{place.folder}/{KEY_MANIFEST}"
+        # The manifest goes after all objects, HEAD after the manifest: a step that HEAD does not name was never saved.
+        place.storage.create(key, data)
+        made = Commit(
+            step=header.step,
+            manifest=key,
+            sha256=hashlib.sha256(data).hexdigest(),
+            attempt=place.token.attempt,
+            epoch=place.token.epoch,
+            size_bytes=manifest.size_bytes,
+            created=header.created,
+            metric=header.metric,
+        )
+        head, removed = commit(place.storage, place.token, made, keep=place.retention.keep)
+        self._exchange.publish(asdict(made))
+        self._pending._settle(made, None)
+        self._tidy(head, removed)
+
+    def _tidy(self, head: Head, removed: tuple[Commit, ...]) -> None:
+        try:
+            self._on_commit(head, removed)
+        except KtrainError as error:  # the checkpoint is committed; what stays behind is swept at the next start
+            _LOG.warning("old checkpoints not removed: %s", error)
+
+
+def check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the trainer's document, as JSON would give it back; CheckpointError when it is none."""
+    try:
+        copy: dict[str, Any] = json.loads(json.dumps(meta, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint's meta must be plain JSON: {error}") from error
+    return copy
+
+
+def _manifest(
+    place: Place, header: Header, layouts: Mapping[str, Layout], plan: Plan, checksums: list[list[list[str]]]
+) -> Manifest:
+    by_rank = [iter(of_rank) for of_rank in checksums]
+    objects = tuple(_entry(place, item, next(by_rank[item.rank])) for item in plan.objects)
+    return Manifest(
+        format=FORMAT,
+        run=header.run,
+        attempt=place.token.attempt,
+        epoch=place.token.epoch,
+        step=header.step,
+        created=header.created,
+        world_size=place.world.size,
+        meta=header.meta,
+        optimizer=header.optimizer,
+        values=header.values,
+        aliases=header.aliases,
+        objects=objects,
+        tensors=_tensors(layouts, plan),
+    )
+
+
+def _entry(place: Place, item: ObjectPlan, checksums: list[str]) -> ObjectEntry:
+    key = f"{place.folder}/{item.file_name}"
+    return ObjectEntry(key, item.size_bytes, place.options.block_bytes, tuple(checksums))
+
+
+def _tensors(layouts: Mapping[str, Layout], plan: Plan) -> dict[str, TensorEntry]:
+    chunks: dict[str, list[Chunk]] = {name: [] for name in layouts}
+    for index, item in enumerate(plan.objects):
+        for slot in item.slots:
+            chunks[slot.name].append(Chunk(slot.box.offset, slot.box.size, index, slot.begin, slot.end))
+    return {
+        name: TensorEntry(layout.dtype, layout.shape, tuple(sorted(chunks[name], key=lambda chunk: chunk.offset)))
+        for name, layout in layouts.items()
+    }

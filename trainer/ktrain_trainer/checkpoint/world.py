@@ -1,8 +1,9 @@
 """The ranks that save and restore together, as far as checkpoints care."""
 
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -18,18 +19,24 @@ class World:
     """Who takes part: my rank, how many, a store to exchange outcomes, and a way to agree.
 
     `agree` is called by all ranks in the same order and returns True on all of them when each said True.
+    Make one World for each process and epoch: it counts the joint operations.
     """
 
     rank: int = 0
     size: int = 1
     store: Store | None = None  # needed from two ranks on; its keys must be of this epoch alone
     agree: Callable[[bool], bool] = field(default=bool)
+    _rounds: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"rank {self.rank} of {self.size}")
         if self.size > 1 and self.store is None:
             raise ValueError(f"{self.size} ranks need a store to exchange outcomes")
+
+    def next_base(self, what: str) -> str:
+        """Where in the store the next joint operation puts its keys: the same on all ranks, never used twice."""
+        return f"ktrain/{what}/{next(self._rounds)}"
 
     @classmethod
     def from_store(cls, store: Store, *, rank: int, size: int, timeout_seconds: float = 600) -> Self:

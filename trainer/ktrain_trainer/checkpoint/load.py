@@ -1,0 +1,150 @@
+"""Restoring: the newest commit that every rank finds whole, and nothing live changes before all agree on it."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import torch
+from torch import Tensor
+
+from ktrain.errors import CheckpointError, CheckpointMismatchError, KtrainError, NotFound, PeerLostError, StorageError
+from ktrain.history import Commit, Head, read_head
+from ktrain.history.model import decode_head, encode_head
+from ktrain.storage import Storage
+from ktrain_trainer.checkpoint.fetch import DamagedError, Wanted, fetch
+from ktrain_trainer.checkpoint.manifest import Manifest, decode_manifest
+from ktrain_trainer.checkpoint.sharding import dtype_name, local_part
+from ktrain_trainer.checkpoint.world import World, get_json, set_json, wait_for_key
+
+_HEAD_SECONDS: Final = 600
+_KINDS: Final[tuple[type[KtrainError], ...]] = (CheckpointMismatchError, DamagedError, CheckpointError, StorageError)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A whole checkpoint in scratch memory, and the tensors it belongs into."""
+
+    commit: Commit
+    manifest: Manifest
+    targets: Mapping[str, Tensor]
+    scratch: Mapping[str, Tensor]
+    fell_back: tuple[str, ...]
+
+    def apply(self) -> None:
+        """Copies it into the targets."""
+        for name, tensor in self.targets.items():
+            local_part(tensor)[0].copy_(self.scratch[name])
+
+
+Describe = Callable[[Manifest], Mapping[str, Tensor]]
+"""From a manifest to the tensors to fill, by name; raises CheckpointMismatchError when they cannot be."""
+
+
+def shared_head(storage: Storage, world: World) -> Head | None:
+    """HEAD as rank 0 sees it, so that all ranks try the same commits."""
+    if world.store is None:
+        return read_head(storage)
+    key = world.next_base("head")
+    if world.rank == 0:
+        try:
+            head = read_head(storage)
+        except KtrainError as error:
+            set_json(world.store, key, {"kind": type(error).__name__, "error": str(error)})
+            raise
+        set_json(world.store, key, {"head": encode_head(head).decode() if head else None})
+        return head
+    if wait_for_key(world.store, [key], deadline=time.monotonic() + _HEAD_SECONDS) is None:
+        raise PeerLostError(f"rank 0 has not read HEAD within {_HEAD_SECONDS} s")
+    message = get_json(world.store, key)
+    if "error" in message:
+        _raise(message)
+    return decode_head(message["head"].encode(), storage.url) if message["head"] else None
+
+
+def load_newest(
+    storage: Storage, commits: Sequence[Commit], world: World, describe: Describe, *, may_cast: bool = False
+) -> Loaded:
+    """Tries commits from the last to the first; damage on any rank makes all ranks go on to the next."""
+    fell_back: list[str] = []
+    for commit in reversed(commits):
+        base = world.next_base("restore")
+        found = _attempt(storage, commit, describe, may_cast=may_cast)
+        failure = _joint_failure(found if isinstance(found, KtrainError) else None, world, base)
+        if failure is None:
+            assert isinstance(found, tuple)
+            manifest, targets, scratch = found
+            return Loaded(commit, manifest, targets, scratch, tuple(fell_back))
+        if failure["kind"] != DamagedError.__name__:
+            _raise(failure)
+        fell_back.append(f"step {commit.step}: {failure['error']}")
+    reasons = "; ".join(fell_back)
+    raise CheckpointError(f"{storage.url}: none of {len(commits)} checkpoints is whole: {reasons}")
+
+
+def read_manifest(storage: Storage, commit: Commit) -> Manifest:
+    """The manifest that the commit names; DamagedError when it is not the one that was committed."""
+    where = f"{storage.url}/{commit.manifest}"
+    try:
+        data, _ = storage.get(commit.manifest)
+    except NotFound as error:
+        raise DamagedError(f"{where} is missing") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != commit.sha256:
+        raise DamagedError(f"{where} is damaged: its sha256 is {found}, HEAD says {commit.sha256}")
+    return decode_manifest(data, where)
+
+
+def _attempt(
+    storage: Storage, commit: Commit, describe: Describe, *, may_cast: bool
+) -> tuple[Manifest, Mapping[str, Tensor], Mapping[str, Tensor]] | KtrainError:
+    try:
+        manifest = read_manifest(storage, commit)
+        targets = describe(manifest)
+        wanted = {name: _wanted(manifest, name, tensor, may_cast=may_cast) for name, tensor in targets.items()}
+        return manifest, targets, fetch(storage, manifest, wanted)
+    except StorageError as error:  # the other ranks must hear of it before anyone acts on it
+        return error
+
+
+def _wanted(manifest: Manifest, name: str, tensor: Tensor, *, may_cast: bool) -> Wanted:
+    entry = manifest.find(name)
+    if entry is None:
+        raise CheckpointMismatchError(f"the checkpoint has no tensor {name}")
+    if entry.shape != tuple(tensor.shape):
+        raise CheckpointMismatchError(
+            f"{name} has shape {list(entry.shape)} in the checkpoint, but {list(tensor.shape)} in this job; "
+            "a changed model needs a new run"
+        )
+    casts = may_cast and tensor.is_floating_point() and getattr(torch, entry.dtype).is_floating_point
+    if entry.dtype != dtype_name(tensor) and not casts:
+        raise CheckpointMismatchError(
+            f"{name} is {entry.dtype} in the checkpoint, but {dtype_name(tensor)} in this job; a changed dtype needs a new run"
+        )
+    return Wanted(entry, local_part(tensor)[1])
+
+
+def _joint_failure(error: KtrainError | None, world: World, base: str) -> dict[str, Any] | None:
+    """None when all ranks succeeded, else the same failure on all of them."""
+    message = {"kind": _kind(error), "error": str(error)} if error else None
+    if world.store is None:
+        return message
+    if message:
+        set_json(world.store, f"{base}/{message['kind']}", message)
+    if world.agree(error is None):
+        return None
+    # What cannot be cured by an older checkpoint goes first.
+    kinds = ("CheckpointMismatchError", "StorageError", "CheckpointError", "DamagedError")
+    key = next(f"{base}/{kind}" for kind in kinds if world.store.check([f"{base}/{kind}"]))
+    failure: dict[str, Any] = get_json(world.store, key)
+    return failure
+
+
+def _kind(error: KtrainError) -> str:
+    return next(kind.__name__ for kind in _KINDS if isinstance(error, kind))
+
+
+def _raise(failure: Mapping[str, Any]) -> NoReturn:
+    kinds = {kind.__name__: kind for kind in _KINDS}
+    raise kinds.get(failure["kind"], StorageError)(failure["error"])
