@@ -12,9 +12,9 @@ from ktrain.errors import SpecError
 from ktrain.spec import Trainer
 from ktrain_trainer import data, loop, place, rng, task
 from ktrain_trainer.assemble import Parts, assemble
+from ktrain_trainer.numerics import set_numerics
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.stop import StopFlag
-from ktrain_trainer.worker import set_numerics
 from ktrain_trainer.world import World
 
 

@@ -71,16 +71,13 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
         with run.parallel.sync(is_last=is_last):
             with run.autocast():
                 out = run.task(run.model, to_device(batch.data, run.world.device))
-            loss = out.loss_sum
-            if number < real:
+            is_real = number < real
+            if is_real:
                 weight += float(out.weight)  # a GPU sync when the task counts on the device
-                run.loss_sum += loss.detach().double()
-            else:
-                loss = loss * 0.0
+                run.loss_sum += out.loss_sum.detach().double()
             if is_last:
                 run.parallel.vote(_votes(run, weight))
-            # Divided by the true weight after the reduction; by a constant here, so that 16-bit gradients stay in range.
-            (loss / run.spec.batch.global_).backward()  # type: ignore[no-untyped-call]
+            run.backward(out.loss_sum, is_real=is_real)
     if not batches:
         run.parallel.vote(_votes(run, weight))
     run.loss_weight += weight

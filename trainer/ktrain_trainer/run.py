@@ -1,9 +1,10 @@
 """Everything that one rank's training loop holds in its hands."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -20,6 +21,8 @@ from ktrain_trainer.schedule import Ramp
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
+
+_NOTHING: Final = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Run:
     filler: Batch | None = None  # any batch, for ranks that must run a forward pass with nothing to do
     loss_sum: Any = 0.0  # since the last record, on the device
     loss_weight: float = 0.0
+    _units: dict[tuple[torch.dtype, bool], torch.Tensor] = field(default_factory=dict)
 
     @property
     def model(self) -> torch.nn.Module:
@@ -81,9 +85,22 @@ class Run:
         """A checkpoint of now; `metric` ranks it among the best."""
         self.saving.save(self.state, metric=metric)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[Any]:
         """bf16 where the spec says so."""
-        return torch.autocast(self.world.device.type, dtype=torch.bfloat16, enabled=self.spec.precision == "bf16")
+        if self.spec.precision == "fp32":
+            return _NOTHING
+        return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
+
+    def backward(self, loss_sum: torch.Tensor, *, is_real: bool) -> None:
+        """Gradients of a micro-batch's loss, by a constant factor so that 16-bit ones stay in range; none for padding.
+
+        The true weight is known after the reduction only, and divided by there.
+        """
+        unit = self._units.get((loss_sum.dtype, is_real))
+        if unit is None:
+            factor = 1 / self.spec.batch.global_ if is_real else 0.0
+            self._units[loss_sum.dtype, is_real] = unit = loss_sum.new_tensor(factor)
+        loss_sum.backward(unit)  # type: ignore[no-untyped-call]
 
     def restart_steps(self) -> None:
         """Batches from where the progress is."""

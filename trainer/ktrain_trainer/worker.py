@@ -6,14 +6,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from ktrain import names, resume
 from ktrain.names import Exit
 from ktrain.snapshot import Sender
-from ktrain.spec import Trainer, TrainingJob
+from ktrain.spec import TrainingJob
 from ktrain_trainer import failures, loop
 from ktrain_trainer.assemble import assemble, build_parts
+from ktrain_trainer.numerics import set_numerics
 from ktrain_trainer.place import given
 from ktrain_trainer.run import Run
 from ktrain_trainer.stop import StopFlag
@@ -48,14 +47,6 @@ def work(job: TrainingJob, env: Mapping[str, str], stop: StopFlag) -> Exit:
         if run is not None:
             run.journal.close()
             run.meter.tell()
-
-
-def set_numerics(spec: Trainer) -> None:
-    """Threads and kernels are part of the numbers, so they follow from the spec and never from the machine."""
-    torch.set_num_threads(spec.threads)
-    if spec.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
 
 
 def _outcome(run: Run, stop: StopFlag) -> Exit:

@@ -7,8 +7,7 @@ Our own reducer rather than torch's DistributedDataParallel, for three reasons:
 - gradients live in the buckets: no copies, one memset, one norm and one multiplication per bucket.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from ktrain_trainer.parallel.base import Votes
 FIRST_BUCKET_BYTES: Final = 1 << 20  # small, so that reduction starts early in backward
 BUCKET_BYTES: Final = 25 << 20
 _VOTES: Final = 4  # weight in two parts, stop, save
+_NOTHING: Final = nullcontext()
 _SPLIT: Final = 4096.0  # float32 holds 24 bits: the weight travels as two numbers, whole up to 2**36
 
 
@@ -62,11 +62,9 @@ class Replicated:
                 param.grad = view
         self._next = 0
 
-    @contextmanager
-    def sync(self, *, is_last: bool) -> Iterator[None]:
+    def sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         self._is_last = is_last
-        yield
-        self._is_last = False
+        return _NOTHING
 
     def vote(self, votes: Votes) -> None:
         high = votes.weight // _SPLIT

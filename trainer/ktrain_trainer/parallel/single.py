@@ -1,12 +1,14 @@
 """One rank: nothing to reduce."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 import torch
 from torch import nn
 
 from ktrain_trainer.parallel.base import Votes
+
+_NOTHING: Final = nullcontext()
 
 
 class Single:
@@ -23,9 +25,8 @@ class Single:
         for param in self._params:
             param.grad = None
 
-    @contextmanager
-    def sync(self, *, is_last: bool) -> Iterator[None]:  # noqa: ARG002
-        yield
+    def sync(self, *, is_last: bool) -> AbstractContextManager[None]:  # noqa: ARG002
+        return _NOTHING
 
     def vote(self, votes: Votes) -> None:
         self._votes = votes
@@ -34,7 +35,7 @@ class Single:
         return self._votes
 
     def norm(self) -> torch.Tensor:
-        return torch.nn.utils.get_total_norm(self._grads())
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self._grads())))
 
     def scale(self, factor: torch.Tensor | float) -> None:
         torch._foreach_mul_(self._grads(), factor)
