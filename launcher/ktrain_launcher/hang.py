@@ -46,7 +46,7 @@ class Watch:
         """The rank that stands still for longest beyond its limit, and that limit."""
         late = [
             (now - seen.since - limit.total_seconds(), rank, limit)
-            for rank, seen in self._seen.items()
+            for rank, seen in list(self._seen.items())  # snapshots come in another thread
             if rank in snapshots
             for limit in [self.limit(snapshots[rank])]
         ]

@@ -29,6 +29,7 @@ class Pod:
     storage_url: str  # empty: as the spec says
     bind: str  # empty: all addresses
     code: str  # sha256 of the code archive; empty: the folder in place
+    in_cluster: bool  # whether Kubernetes started us
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Pod":
@@ -54,6 +55,7 @@ class Pod:
             storage_url=environ.get(names.ENV_STORAGE_URL, ""),
             bind=environ.get(names.ENV_BIND, ""),
             code=environ.get(names.ENV_CODE, ""),
+            in_cluster="KUBERNETES_SERVICE_HOST" in environ,
         )
 
 

@@ -44,7 +44,7 @@ class Stop:
         """What a signal does; also for those who stop us without one."""
         self._signals.append((name, time.monotonic()))
 
-    def wait(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+    def wait(self, seconds: float, *, until: Callable[[], object] = lambda: False) -> bool:
         """Sleeps, but not past a request or `until`; whether there is one."""
         end = time.monotonic() + seconds
         while not self.is_requested and not until() and (rest := end - time.monotonic()) > 0:

@@ -1,0 +1,170 @@
+"""What launchers tell each other, in the store that node 0's launcher hosts: rounds, causes, the verdict."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from ktrain.errors import PeerLostError
+from ktrain_launcher.stores import DistError, TCPStore
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a round ended, as the first launcher that knows tells the others."""
+
+    node: int
+    rank: int
+    code: int
+    by_signal: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """A round that is complete: its epoch, and where its ranks find the store that is theirs alone."""
+
+    attempt: int
+    epoch: int
+    run: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a launcher must know while its ranks run."""
+
+    target: int  # the newest round that anybody asked for
+    verdict: Cause | None  # the end of the whole job
+
+
+class Control:
+    """Typed words over the store; every call raises PeerLostError when node 0's launcher has gone."""
+
+    def __init__(self, store: TCPStore, *, node: int, num_nodes: int, where: str) -> None:
+        self.store = store
+        self.node, self.num_nodes = node, num_nodes
+        self._where = where
+        if node == 0:
+            self._first("target", "1")
+
+    # -- rounds ----------------------------------------------------------------------------------------------------
+    def target(self) -> int:
+        """The newest round that anybody asked for."""
+        with self._talking():
+            return int(self.store.get("target"))
+
+    def ask(self, after: int) -> None:
+        """Wants a round after this one; asking twice asks once."""
+        with self._talking():
+            self.store.compare_set("target", str(after), str(after + 1))
+
+    def enter(self, after: int, me: str) -> int:
+        """Takes this node's place in the first round after `after` where it is free."""
+        while True:
+            target = self.target()
+            # A launcher that was made again finds its place taken by its former self, whose ranks are gone: next round.
+            if target > after and self._first(f"{target}/node/{self.node}", me):
+                return target
+            self.ask(target)
+
+    def is_complete(self, round_: int) -> bool:
+        """Whether every node has taken its place."""
+        with self._talking():
+            return bool(self.store.check([f"{round_}/node/{node}" for node in range(self.num_nodes)]))
+
+    def missing(self, round_: int) -> list[int]:
+        """Nodes whose place is still free."""
+        with self._talking():
+            return [node for node in range(self.num_nodes) if not self.store.check([f"{round_}/node/{node}"])]
+
+    def form(self, round_: int, formed: Formed) -> None:
+        """Node 0 starts the round."""
+        with self._talking():
+            self.store.set(f"{round_}/formed", json.dumps(asdict(formed)))
+
+    def formed(self, round_: int) -> Formed | None:
+        """What node 0 has set, None before."""
+        text = self._peek(f"{round_}/formed")
+        return Formed(**json.loads(text)) if text else None
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+    def blame(self, round_: int, cause: Cause, *, is_echo: bool) -> None:
+        """Tells why our ranks ended; the first real cause and the first echo are kept."""
+        self._first(f"{round_}/{'echo' if is_echo else 'cause'}", json.dumps(asdict(cause)))
+
+    def cause(self, round_: int) -> Cause | None:
+        """The real cause, as far as any launcher knows it."""
+        return _cause(self._peek(f"{round_}/cause"))
+
+    def any_cause(self, round_: int) -> Cause | None:
+        """The real cause, else an echo of it."""
+        return self.cause(round_) or _cause(self._peek(f"{round_}/echo"))
+
+    def end_ranks(self, round_: int, codes: dict[int, int]) -> None:
+        """Our ranks of this round are gone; node 0 keeps the store until everybody's are."""
+        with self._talking():
+            self.store.set(f"{round_}/codes/{self.node}", json.dumps(codes))
+            self.store.add(f"{round_}/ended", 1)
+
+    def have_ended(self, round_: int) -> bool:
+        """Whether no node has ranks of this round any more."""
+        return self._count(f"{round_}/ended") >= self.num_nodes
+
+    def codes(self, round_: int) -> dict[int, int]:
+        """Exit codes by rank, of the nodes that have told."""
+        found = [self._peek(f"{round_}/codes/{node}") for node in range(self.num_nodes)]
+        return {int(rank): code for text in found if text for rank, code in json.loads(text).items()}
+
+    def finish(self, round_: int) -> None:
+        """All our ranks ended with 0."""
+        with self._talking():
+            self.store.add(f"{round_}/finished", 1)
+
+    def have_finished(self, round_: int) -> bool:
+        """Whether all ranks of all nodes ended with 0."""
+        return self._count(f"{round_}/finished") >= self.num_nodes
+
+    def judge(self, cause: Cause) -> Cause:
+        """Ends the whole job, unless somebody has already; the verdict that holds."""
+        self._first("verdict", json.dumps(asdict(cause)))
+        return self.news().verdict or cause
+
+    def news(self) -> News:
+        """What changed outside."""
+        return News(self.target(), _cause(self._peek("verdict")))
+
+    def leave(self) -> None:
+        """We need the store no longer."""
+        with self._talking():
+            self.store.add("left", 1)
+
+    def have_left(self) -> bool:
+        """Whether all other launchers have left."""
+        return self._count("left") >= self.num_nodes - 1
+
+    # -- the store ---------------------------------------------------------------------------------------------------
+    def _first(self, key: str, value: str) -> bool:
+        """Whether the key now has our value: the first one stays."""
+        with self._talking():
+            return bytes(self.store.compare_set(key, "", value)).decode() == value
+
+    def _peek(self, key: str) -> str | None:
+        with self._talking():
+            return bytes(self.store.get(key)).decode() if self.store.check([key]) else None
+
+    def _count(self, key: str) -> int:
+        with self._talking():
+            return int(self.store.add(key, 0))
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        try:
+            yield
+        except DistError as error:
+            raise PeerLostError(f"the launcher of node 0 at {self._where} has gone") from error
+
+
+def _cause(text: str | None) -> Cause | None:
+    return Cause(**json.loads(text)) if text else None

@@ -1,0 +1,180 @@
+"""Puts the agent together from its parts, attends to it, and takes it apart again."""
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ktrain.history import Token, claim_epoch
+from ktrain.names import Exit
+from ktrain.spec import TrainingJob
+from ktrain_launcher.agent import Agent, Parts
+from ktrain_launcher.board import Board
+from ktrain_launcher.control import Control
+from ktrain_launcher.environment import Environment
+from ktrain_launcher.hang import Watch
+from ktrain_launcher.journal import Outcome
+from ktrain_launcher.logs import Logs
+from ktrain_launcher.places import Places
+from ktrain_launcher.pod import Pod
+from ktrain_launcher.process import Guard, rank_command
+from ktrain_launcher.rendezvous import Rendezvous
+from ktrain_launcher.stop import Stop
+from ktrain_launcher.stores import connect_store, host_store
+from ktrain_launcher.tally import Tally
+from ktrain_launcher.voice import Say
+
+STALLED_SECONDS: Final = 180.0
+"""An agent that has not come round for so long waits for a network that will not answer."""
+
+STOP_MARGIN_SECONDS: Final = 15.0
+ATTEND_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What is there before torch is."""
+
+    pod: Pod
+    job: TrainingJob
+    places: Places
+    code: Path
+    board: Board
+    watch: Watch
+    tally: Tally
+    stop: Stop
+    say: Say
+
+    @property
+    def nproc(self) -> int:
+        """Ranks of this pod."""
+        return self.pod.nproc or self.job.spec.ranks_per_node
+
+    def pause(self, seconds: float) -> bool:
+        """Sleeps as one who is alive; whether we are told to stop."""
+        return self.stop.wait(seconds, until=self.tally.tick)
+
+
+def supervise(desk: Desk) -> Outcome:
+    """Runs the ranks to their end; the main thread keeps the signals and an eye on the agent."""
+    _prepare_torch()
+    control = _meet(desk)
+    if control is None:
+        return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
+    guard = Guard()
+    logs = Logs(desk.pod.scratch / "logs", out=sys.stdout.buffer, err=sys.stderr.buffer)
+    agent = Agent(_parts(desk, control, guard, logs))
+    outcome = _attend(agent, desk)
+    _leave_word(agent, outcome, desk, logs)
+    guard.close()  # whatever the agent could not end
+    logs.close()
+    return outcome
+
+
+def _prepare_torch() -> None:
+    # Same number of ranks on every node: torch then numbers them without asking the store.
+    os.environ["TORCH_ELASTIC_WORKER_IDENTICAL"] = "1"
+    # It warns that it has no signal handlers in this thread (the main thread has ours) and repeats what we say.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+
+
+def _meet(desk: Desk) -> Control | None:
+    pod = desk.pod
+    desk.tally.state = "rendezvous"
+    if pod.node_rank == 0:
+        store = host_store(pod.bind, pod.rdzv_port)
+    else:
+        found = connect_store(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say)
+        if found is None:
+            return None
+        store = found
+    where = f"{pod.rdzv_host}:{store.port}"
+    return Control(store, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
+
+
+def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
+    pod, spec, run = desk.pod, desk.job.spec, desk.places.run
+
+    def claim() -> Token:
+        return claim_epoch(run, attempt=pod.attempt)
+
+    rendezvous = Rendezvous(
+        control,
+        host=pod.rdzv_host,
+        bind=pod.bind,
+        run=desk.places.run_id,
+        claim=claim,
+        pause=desk.pause,
+        say=desk.say,
+    )
+    return Parts(
+        spec=spec,
+        nproc=desk.nproc,
+        scratch=pod.scratch,
+        command=rank_command(pod.scratch, _argv(desk), cwd=desk.code),
+        control=control,
+        rendezvous=rendezvous,
+        environment=Environment(pod, logs, always=_always(desk), forced=_forced(desk)),
+        logs=logs,
+        board=desk.board,
+        watch=desk.watch,
+        guard=guard,
+        journal=desk.places.journal,
+        tally=desk.tally,
+        stop=desk.stop,
+        pause=desk.pause,
+        say=desk.say,
+    )
+
+
+def _argv(desk: Desk) -> list[str]:
+    script = desk.job.spec.script
+    return [sys.executable, script.path, *script.args] if script else [sys.executable, "-m", "ktrain_trainer"]
+
+
+def _always(desk: Desk) -> dict[str, str]:
+    """What ranks get unless the pod's environment says otherwise; the threads are torchrun's default."""
+    threads = {"OMP_NUM_THREADS": "1"} if desk.nproc > 1 else {}
+    return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | threads | desk.job.spec.env
+
+
+def _forced(desk: Desk) -> dict[str, str]:
+    """The number of threads is part of the declarative trainer's numbers."""
+    trainer = desk.job.spec.trainer
+    return {"OMP_NUM_THREADS": str(trainer.threads)} if trainer else {}
+
+
+def _attend(agent: Agent, desk: Desk) -> Outcome:
+    desk.tally.tick()
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(_outcome_of(agent)), name="agent", daemon=True)
+    thread.start()
+    grace = desk.job.spec.preemption.grace.total_seconds()
+    while thread.is_alive():
+        thread.join(ATTEND_SECONDS)
+        if desk.stop.age > grace + STOP_MARGIN_SECONDS:
+            return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason}; the agent did not come to its end in time")
+        if desk.tally.age > STALLED_SECONDS:
+            return Outcome(Exit.PEER, f"no answer from the network for {desk.tally.age:.0f} s")
+    return outcomes[0]
+
+
+def _outcome_of(agent: Agent) -> Outcome:
+    try:
+        return agent.supervise()
+    except Exception as error:  # noqa: BLE001  -- a bug of ours must still end with a code and a message
+        traceback.print_exc()
+        return Outcome(Exit.PEER, f"the launcher failed: {type(error).__name__}: {error}")
+
+
+def _leave_word(agent: Agent, outcome: Outcome, desk: Desk, logs: Logs) -> None:
+    """The verdict, because pod and logs may be gone soon; and node 0's stores for as long as others need them."""
+    desk.tally.state = "failed" if outcome.code else "done"
+    if token := agent.token:
+        last_lines = {rank.rank: logs.last_lines(rank.rank) for rank in desk.board.ranks()}
+        desk.places.journal.verdict(token, desk.pod.node_rank, outcome, last_lines)
+    agent.linger(outcome)
