@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import Store
+from torch.distributed.distributed_c10d import PrefixStore, Store, TCPStore
 
 _CONTEXT: Final = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.ranks", "torch.distributed.tensor", "torch.distributed.fsdp"])
@@ -42,7 +42,7 @@ class Rank:
         """Makes the default process group, over a prefix of the store."""
         dist.init_process_group(
             "gloo",
-            store=dist.PrefixStore("gloo", self.store),
+            store=PrefixStore("gloo", self.store),
             rank=self.rank,
             world_size=self.size,
             timeout=timedelta(seconds=60),
@@ -63,7 +63,7 @@ def run_ranks(function: str, size: int, *args: Any, timeout: float = 90, kill_pe
 
     With kill_peers, the first rank that dies takes the others with it, as a launcher does.
     """
-    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / str(rank) for rank in range(size)]
         processes = [
@@ -116,13 +116,13 @@ def _outcome(process: BaseProcess, file: Path) -> Outcome:
 def _main(function: str, rank: int, size: int, port: int, file: str, args: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
-    store = dist.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
+    store = TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
     module, _, name = function.partition(":")
     value, error = None, ""
     try:
         target: Callable[..., Any] = getattr(importlib.import_module(module), name)
         value = target(Rank(rank, size, store), *args)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  -- told to the test, whatever it is
         error = traceback.format_exc()
     _publish(Path(file), value, error)
     # Without the interpreter's teardown: process groups and threads of a failed rank may wait for peers for ever.

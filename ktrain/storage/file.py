@@ -18,7 +18,7 @@ from ktrain.storage.filelock import locked
 from ktrain.storage.keys import RESERVED, check_folder, check_key, check_prefix
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-_MISSING: Final = {errno.ENOENT, errno.ENOTDIR}
+_MISSING: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full; free some space or choose another storage.url",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another storage.url",
@@ -109,14 +109,16 @@ class FileStorage:
         """Removes objects, and the folders that become empty."""
         for path in map(self._path, keys):
             with _Errors("delete", path):
-                path.unlink(missing_ok=True)
+                if not path.is_dir():
+                    with suppress(FileNotFoundError, NotADirectoryError):
+                        path.unlink()
                 self._prune(path.parent)
 
     def delete_folder(self, folder: str) -> None:
         """Removes a folder with everything in it, leftovers of interrupted writes included."""
         path = self._root / check_key(folder.removesuffix("/"))
         with _Errors("delete", path):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 shutil.rmtree(path)
             self._prune(path.parent)
 
@@ -144,7 +146,7 @@ class _Errors:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if not isinstance(error, OSError):
             return
-        if self._verb in {"read", "delete"} and error.errno in _MISSING:
+        if self._verb == "read" and error.errno in _MISSING:
             raise NotFound(f"{self._path}: no such object") from error
         reason = _REASONS.get(error.errno or 0) or (error.strerror or type(error).__name__).lower()
         raise StorageError(f"cannot {self._verb} {self._path}: {reason}") from error

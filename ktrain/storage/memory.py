@@ -15,10 +15,10 @@ class MemoryStorage:
     """Storage that lives and dies with its process."""
 
     is_fenced = True
-    url = "memory://"
+    url = "memory://here"
 
     def __init__(self) -> None:
-        self._objects: dict[str, tuple[bytes, str]] = {}
+        self._objects: dict[str, tuple[bytes, Stat]] = {}
         self._writes = itertools.count()
         self._lock = threading.Lock()
 
@@ -31,36 +31,37 @@ class MemoryStorage:
         """Like put, but raises Conflict when the key exists."""
         with self._lock:
             if check_key(key) in self._objects:
-                raise Conflict(f"{self.url}{key}: exists already")
+                raise Conflict(f"{self.url}/{key}: exists already")
             return self._write(key, data)
 
     def replace(self, key: str, data: Data, *, tag: str) -> str:
         """Like put, but raises Conflict unless the object still has this tag."""
         with self._lock:
-            if self._objects.get(check_key(key), (b"", None))[1] != tag:
-                raise Conflict(f"{self.url}{key}: changed by another writer")
+            seen = self.stat(key)
+            if seen is None or seen.tag != tag:
+                raise Conflict(f"{self.url}/{key}: changed by another writer")
             return self._write(key, data)
 
     def get(self, key: str) -> tuple[bytes, str]:
         """The whole object and its tag."""
-        try:
-            return self._objects[check_key(key)]
-        except KeyError as error:
-            raise NotFound(f"{self.url}{key}: no such object") from error
+        held = self._objects.get(check_key(key))
+        if held is None:
+            raise NotFound(f"{self.url}/{key}: no such object")
+        return held[0], held[1].tag
 
     def read(self, key: str, begin: int, end: int) -> bytes:
         """Bytes [begin, end) of the object."""
         data = self.get(key)[0][begin:end]
         if len(data) < end - begin:
             raise ShortRead(
-                f"{self.url}{key}: ends at byte {begin + len(data)}, but bytes {begin} to {end} were expected"
+                f"{self.url}/{key}: ends at byte {begin + len(data)}, but bytes {begin} to {end} were expected"
             )
         return data
 
     def stat(self, key: str) -> Stat | None:
         """The object's size and tag, None when there is none."""
         held = self._objects.get(check_key(key))
-        return Stat(key, len(held[0]), held[1], datetime.now(UTC)) if held else None
+        return held[1] if held else None
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
         """All objects whose key begins with prefix, in key order."""
@@ -86,5 +87,5 @@ class MemoryStorage:
     def _write(self, key: str, data: Data) -> str:
         content = bytes(data)
         tag = f"{next(self._writes)}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
-        self._objects[check_key(key)] = (content, tag)
+        self._objects[check_key(key)] = (content, Stat(key, len(content), tag, datetime.now(UTC)))
         return tag
