@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store, TCPStore
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 _CONTEXT: Final = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.ranks", "torch.distributed.tensor", "torch.distributed.fsdp"])
