@@ -12,13 +12,14 @@ from typing import Final
 from ktrain.history import Token, claim_epoch
 from ktrain.names import Exit
 from ktrain.spec import TrainingJob
-from ktrain_launcher.agent import Agent, Parts
+from ktrain_launcher.agent import Agent
 from ktrain_launcher.board import Board
 from ktrain_launcher.control import Control
 from ktrain_launcher.environment import Environment
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.logs import Logs
+from ktrain_launcher.parts import Parts
 from ktrain_launcher.places import Places
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.process import Guard, rank_command
@@ -177,4 +178,4 @@ def _leave_word(agent: Agent, outcome: Outcome, desk: Desk, logs: Logs) -> None:
     if token := agent.token:
         last_lines = {rank.rank: logs.last_lines(rank.rank) for rank in desk.board.ranks()}
         desk.places.journal.verdict(token, desk.pod.node_rank, outcome, last_lines)
-    agent.linger(outcome)
+    agent.leave(outcome)

@@ -18,6 +18,7 @@ from ktrain import names
 
 T = TypeVar("T")
 SCRIPTS = Path(__file__).parent / "scripts"
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 
 
@@ -91,6 +92,7 @@ class Gang:
             names.ENV_TERMINATION_LOG: str(place / "termination"),
             names.ENV_STORAGE_URL: str(self.folder / "runs"),
             "GANG_FOLDER": str(self.folder),
+            "PYTHONPATH": str(ROOT),  # the scripts share a helper
             **self.env,
         }
         with (place / "output").open("wb") as output:
@@ -146,9 +148,9 @@ def gang(
             made.start(node)
         yield made
     finally:
-        for node in made.nodes.values():
-            node.process.kill()
-            node.process.wait()
+        for each in made.nodes.values():
+            each.process.kill()
+            each.process.wait()
         sys.stdout.write(made.output)
 
 

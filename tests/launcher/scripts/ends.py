@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from marks import RANK, count, mark
+from tests.launcher.scripts.marks import RANK, count, mark
 
 mine = [
     word.partition(":")[2] if ":" in word else word

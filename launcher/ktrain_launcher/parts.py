@@ -1,0 +1,57 @@
+"""What the agent works with: the launcher's parts, and the epoch that is being run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktrain.history import Token
+from ktrain.spec import JobSpec
+from ktrain_launcher.board import Board, Inbox
+from ktrain_launcher.control import Cause, Control, News
+from ktrain_launcher.environment import Environment
+from ktrain_launcher.hang import Watch
+from ktrain_launcher.journal import Journal
+from ktrain_launcher.logs import Logs
+from ktrain_launcher.process import Guard
+from ktrain_launcher.ranks import Ranks
+from ktrain_launcher.rendezvous import Rendezvous
+from ktrain_launcher.stop import Stop
+from ktrain_launcher.stores import Pause
+from ktrain_launcher.tally import Tally
+from ktrain_launcher.voice import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the agent works with; `supervise` makes it."""
+
+    spec: JobSpec
+    nproc: int
+    scratch: Path
+    command: tuple[str, tuple[str, ...]]
+    control: Control
+    rendezvous: Rendezvous
+    environment: Environment
+    logs: Logs
+    board: Board
+    watch: Watch
+    guard: Guard
+    journal: Journal
+    tally: Tally
+    stop: Stop
+    pause: Pause
+    say: Say
+
+
+@dataclass(slots=True)
+class Round:
+    """One epoch of the gang, as this pod sees it."""
+
+    number: int
+    token: Token
+    ranks: Ranks
+    inbox: Inbox
+    started: float  # Unix seconds
+    news: News
+    news_at: float | None = None  # monotonic, when others wanted the next round
+    news_cause: Cause | None = None
+    is_alone: bool = False  # node 0's launcher has left, and we only finish what we have
