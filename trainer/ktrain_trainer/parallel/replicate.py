@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ktrain_trainer.parallel.base import Votes
+from ktrain_trainer.parallel.buffers import Buffers, broadcast
 
 FIRST_BUCKET_BYTES: Final = 1 << 20  # small, so that reduction starts early in backward
 BUCKET_BYTES: Final = 25 << 20
@@ -49,9 +50,8 @@ class Replicated:
         self._next = 0
         for param in (param for bucket in self._buckets for param in bucket.params):
             param.register_post_accumulate_grad_hook(self._on_ready)  # type: ignore[no-untyped-call]
-        self._moving_buffers: list[torch.Tensor] | None = None
-        self._versions = [buffer._version for buffer in model.buffers()]
         broadcast([*model.parameters(), *model.buffers()], group)
+        self._buffers = Buffers(model, group)
 
     def begin(self) -> None:
         for bucket in self._buckets:
@@ -61,6 +61,7 @@ class Replicated:
             for param, view in zip(bucket.params, bucket.views, strict=True):
                 param.grad = view
         self._next = 0
+        self._buffers.begin()
 
     def sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         self._is_last = is_last
@@ -87,10 +88,7 @@ class Replicated:
             bucket.grads.mul_(factor)
 
     def sync_buffers(self) -> None:
-        if self._moving_buffers is None:  # after the first step: the same ones on every rank, as the model is the same
-            pairs = zip(self.model.buffers(), self._versions, strict=True)
-            self._moving_buffers = [buffer for buffer, version in pairs if buffer._version != version]
-        broadcast(self._moving_buffers, self._group)
+        self._buffers.sync()
 
     def _on_ready(self, param: torch.Tensor) -> None:
         if self._is_last:
@@ -102,13 +100,6 @@ class Replicated:
         while self._next < end and is_ready(bucket := self._buckets[self._next]):
             bucket.work = dist.all_reduce(bucket.flat, group=self._group, async_op=True)
             self._next += 1
-
-
-def broadcast(tensors: list[torch.Tensor], group: Any) -> None:
-    """Rank 0's values for all, in order."""
-    with torch.no_grad():
-        for tensor in tensors:
-            dist.broadcast(tensor.detach(), src=0, group=group)
 
 
 def _buckets(params: list[nn.Parameter]) -> list[_Bucket]:

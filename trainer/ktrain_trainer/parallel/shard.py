@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from ktrain.errors import SpecError
 from ktrain.spec.trainer import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Votes
-from ktrain_trainer.parallel.replicate import broadcast
+from ktrain_trainer.parallel.buffers import Buffers, broadcast
 from ktrain_trainer.world import World
 
 
@@ -35,11 +35,13 @@ class Sharded:
         fully_shard(model, mesh=mesh, reshard_after_forward=spec.reshard_after_forward)
         self._fsdp: FSDPModule = model  # type: ignore[assignment]  # fully_shard swaps the class
         self._params = [param for param in model.parameters() if param.requires_grad]
+        self._buffers = Buffers(model, world.control)
         self._votes = torch.zeros(3, dtype=torch.float64)
         self._work: Any = None
 
     def begin(self) -> None:
         self._work = None
+        self._buffers.begin()
         for param in self._params:
             param.grad = None
 
@@ -71,7 +73,7 @@ class Sharded:
         torch._foreach_mul_(self._shards(), factor)
 
     def sync_buffers(self) -> None:
-        broadcast(list(self.model.buffers()), self._world.control)
+        self._buffers.sync()
 
     def _shards(self) -> list[torch.Tensor]:
         grads = (param.grad for param in self._params if param.grad is not None)
