@@ -56,14 +56,7 @@ class Ending:
     def _act(self, decision: Decision, round_: Round) -> Outcome | None:
         if decision.action is Action.DONE:
             return self._finish(round_)
-        first = decision.first
-        cause = Cause(
-            self._p.control.node,
-            first.rank if first else -1,
-            decision.code,
-            by_signal=first.by_signal if first else False,
-            message=first.message if first else f"stopped by {self._p.stop.reason}",
-        )
+        cause = self._cause(decision)
         if decision.action is Action.FAIL:
             return self._outcome(self._p.control.judge(cause))
         self._p.control.blame(round_.number, cause, is_echo=cause.code in exits.ECHOES)
@@ -72,6 +65,19 @@ class Ending:
             return self._outcome(cause)
         self._restart(decision)
         return None
+
+    def _cause(self, decision: Decision) -> Cause:
+        first, node = decision.first, self._p.control.node
+        if decision.action is Action.STOP:
+            return self._stopped(first.rank if first else -1)
+        assert first is not None
+        return Cause(node, first.rank, decision.code, first.by_signal, first.message)
+
+    def _stopped(self, rank: int = -1) -> Cause:
+        """We were told to go; aborted, nothing was saved."""
+        stop = self._p.stop
+        code, how = (Exit.KILLED, "aborted") if stop.is_aborted else (Exit.PREEMPTED, "stopped")
+        return Cause(self._p.control.node, rank, code, message=f"{how} by {stop.reason or 'another launcher'}")
 
     def _restart(self, decision: Decision) -> None:
         if decision.is_counted:
@@ -128,18 +134,17 @@ class Ending:
         """Node 0's launcher has left before us: at the end of the job, or because all were told to stop."""
         if self._p.journal.is_done():
             return Outcome(Exit.DONE, step=self._step, checkpoint=self._committed)
-        return self._outcome(Cause(-1, -1, Exit.PREEMPTED, message=f"stopped by {self._p.stop.reason}"))
+        return self._outcome(self._stopped())
 
     def closed(self) -> Outcome:
         verdict = None if self._p.stop.is_requested else self._p.control.news().verdict
-        message = f"stopped by {self._p.stop.reason} while waiting for the other nodes"
-        return self._outcome(verdict or Cause(-1, -1, Exit.PREEMPTED, message=message))
+        return self._outcome(verdict or self._stopped())
 
     def lost(self, error: PeerLostError) -> Outcome:
         if self._p.journal.is_done():
             return Outcome(Exit.DONE, step=self._step)
         if self._p.stop.is_requested:
-            return self._outcome(Cause(-1, -1, Exit.PREEMPTED, message=f"stopped by {self._p.stop.reason}"))
+            return self._outcome(self._stopped())
         return self._outcome(Cause(-1, -1, Exit.PEER, message=str(error)))
 
     def record(self, round_: Round | None, outcome: Outcome | None = None) -> None:

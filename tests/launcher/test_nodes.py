@@ -1,0 +1,108 @@
+"""Several launchers of one job, as if each had a machine of its own."""
+
+import json
+import signal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ktrain import names
+from ktrain.names import Exit
+from tests.launcher.gang import gang, is_alive, kill, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_gloo_survives_five_kills_on_two_nodes(tmp_path: Path) -> None:
+    # With torchrun's one store for all restarts, 5 of 11 such restarts hung.
+    kills = 5
+    with gang(tmp_path, "gloo.py", str(kills), "20", num_nodes=2) as job:
+        codes = job.wait()
+        epochs = job.epochs()
+    assert codes == [0, 0]
+    assert job.marks("done0") == job.marks("done1") == [str(kills)]
+    assert [epoch["cause"] for epoch in epochs] == ["killed"] * kills + ["done"]
+    assert [epoch["first_failure"]["rank"] for epoch in epochs[:-1]] == [0, 1, 0, 1, 0]
+    assert all(epoch["step"] >= 3 for epoch in epochs)
+    gaps = [after["started"] - before["ended"] for before, after in pairwise(epochs)]
+    assert max(gaps) < 5
+
+
+def test_a_permanent_failure_ends_all_nodes_with_its_code(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "0:wait", "1:76", num_nodes=2) as job:
+        codes = job.wait()
+        (epoch,) = job.epochs()
+        verdicts = [json.loads(path.read_text()) for path in sorted((job.run / "state").glob("verdict-*"))]
+    assert codes == [Exit.NONFINITE, Exit.NONFINITE]
+    assert (epoch["cause"], epoch["first_failure"]["rank"], epoch["exit_codes"]) == ("nonfinite", 1, {"1": 76})
+    assert [verdict["rank"] for verdict in verdicts] == [1, 1]
+    assert not is_alive(int(job.marks("start0")[0]))
+
+
+def test_a_node_that_is_done_runs_again_when_another_has_to(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "0:0", "1:kill", "1:0", num_nodes=2) as job:
+        codes = job.wait()
+        epochs = job.epochs()
+    assert codes == [0, 0]
+    assert len(job.marks("start0")) == len(job.marks("start1")) == 2
+    assert epochs[0]["exit_codes"] == {"0": 0, "1": 137}
+
+
+def test_a_launcher_that_is_made_again_joins_the_next_epoch(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "wait", "0", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        kill(job.nodes[1].process.pid)
+        job.nodes[1].process.wait()
+        job.start(1)
+        codes = job.wait()
+        epochs = job.epochs()
+    assert codes == [0, 0]
+    assert len(job.marks("start0")) == len(job.marks("start1")) == 2
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert not is_alive(int(job.marks("start0")[0]))
+
+
+def test_without_node_0_the_others_leave_to_be_made_again(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "wait", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        kill(job.nodes[0].process.pid)
+        code = job.nodes[1].wait()
+    assert code == Exit.PEER
+    assert "the launcher of node 0 at 127.0.0.1" in job.nodes[1].termination["message"]
+    assert not is_alive(int(job.marks("start1")[0]))
+
+
+def test_a_preempted_node_leaves_and_the_other_waits_for_its_return(tmp_path: Path) -> None:
+    with gang(tmp_path, "polite.py", "143", "143", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        kill(job.nodes[1].process.pid, signal.SIGTERM)
+        gone = job.nodes[1].wait()
+        until(lambda: job.nodes[0].status()["state"] == "rendezvous")
+        parked = job.nodes[0].status()
+        job.start(1)
+        codes = job.wait()
+        first = job.epochs()[0]
+    assert gone == Exit.PREEMPTED
+    assert all(not rank["alive"] for rank in parked["ranks"])
+    assert codes == [0, 0]
+    assert (first["cause"], first["exit_codes"]) == ("preempted", {"0": 203, "1": 143})
+
+
+def test_all_nodes_told_to_stop_leave_as_preempted(tmp_path: Path) -> None:
+    with gang(tmp_path, "polite.py", "143", "143", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        for node in job.nodes.values():
+            kill(node.process.pid, signal.SIGTERM)
+        codes = job.wait()
+    assert codes == [Exit.PREEMPTED, Exit.PREEMPTED]
+    assert not (job.run / names.KEY_DONE).exists()
+
+
+def test_a_launcher_that_waits_for_node_0_can_be_stopped(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "0", num_nodes=2, start=[1], env={names.ENV_RUN: "0" * 8}) as job:
+        until(lambda: "event=waiting_for_node_0" in job.nodes[1].output)
+        assert job.nodes[1].get("/healthz") == "ok\n"
+        kill(job.nodes[1].process.pid, signal.SIGTERM)
+        assert job.wait() == [Exit.PREEMPTED]
+    assert job.marks("start1") == []
