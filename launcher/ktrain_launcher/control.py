@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from ktrain.errors import PeerLostError
+from ktrain_launcher.exits import ECHOES
 from ktrain_launcher.stores import DistError, TCPStore
 
 
@@ -90,17 +91,19 @@ class Control:
         return Formed(**json.loads(text)) if text else None
 
     # -- ends ------------------------------------------------------------------------------------------------------
-    def blame(self, round_: int, cause: Cause, *, is_echo: bool) -> None:
-        """Tells why our ranks ended; the first real cause and the first echo are kept."""
-        self._first(f"{round_}/{'echo' if is_echo else 'cause'}", json.dumps(asdict(cause)))
+    def blame(self, round_: int, cause: Cause) -> None:
+        """Tells why our ranks ended; the first real cause is kept, and the first echo of each kind."""
+        word = cause.code if cause.code in ECHOES else "cause"
+        self._first(f"{round_}/{word}", json.dumps(asdict(cause)))
 
     def cause(self, round_: int) -> Cause | None:
         """The real cause, as far as any launcher knows it."""
         return _cause(self._peek(f"{round_}/cause"))
 
     def any_cause(self, round_: int) -> Cause | None:
-        """The real cause, else an echo of it."""
-        return self.cause(round_) or _cause(self._peek(f"{round_}/echo"))
+        """The real cause, else the echo that says most."""
+        words = (self._peek(f"{round_}/{word}") for word in ("cause", *ECHOES))
+        return _cause(next((text for text in words if text), None))
 
     def end_ranks(self, round_: int, codes: dict[int, int]) -> None:
         """Our ranks of this round are gone; node 0 keeps the store until everybody's are."""

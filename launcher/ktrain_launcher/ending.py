@@ -59,7 +59,7 @@ class Ending:
         cause = self._cause(decision)
         if decision.action is Action.FAIL:
             return self._outcome(self._p.control.judge(cause))
-        self._p.control.blame(round_.number, cause, is_echo=cause.code in exits.ECHOES)
+        self._p.control.blame(round_.number, cause)
         self._p.control.ask(round_.number)
         if decision.action is not Action.RESTART:
             return self._outcome(cause)
@@ -107,7 +107,7 @@ class Ending:
         control, number = self._p.control, round_.number
         if first.code == Exit.PEER and not self._p.stop.is_requested:
             echo = Cause(control.node, first.rank, first.code, message=first.message)
-            control.blame(number, echo, is_echo=True)
+            control.blame(number, echo)
             control.ask(number)  # the others need not wait for what we wait for
             self._p.stop.wait(exits.SETTLE_ECHO.total_seconds(), until=lambda: _is_known(control, number))
         return control.cause(number) is not None

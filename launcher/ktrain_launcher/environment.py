@@ -53,9 +53,9 @@ class Environment(LogsSpecs):
         return LogsDest(stdouts=out, stderrs=err, error_files=errors)
 
     def _ours(self, epoch: Epoch, rank: int) -> dict[str, str]:
-        return {
+        storage = {names.ENV_STORAGE_URL: self._pod.storage_url} if self._pod.storage_url else {}
+        return storage | {
             names.ENV_SPEC: str(self._pod.spec_path.absolute()),
-            names.ENV_STORAGE_URL: self._pod.storage_url,
             names.ENV_RUN: epoch.formed.run,
             names.ENV_ATTEMPT: str(epoch.formed.attempt),
             names.ENV_EPOCH: str(epoch.formed.epoch),

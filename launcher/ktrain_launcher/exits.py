@@ -26,7 +26,8 @@ CAUSES: Final[dict[int, str]] = {
 CRASHED: Final = "crashed"  # any other code: SIGSEGV, SIGABRT, …
 
 AGREED: Final = frozenset({Exit.PREEMPTED, Exit.MEMBERSHIP})  # all ranks stop at one step: costs nothing
-ECHOES: Final = frozenset({Exit.PEER, Exit.MEMBERSHIP, Exit.PREEMPTED})  # somebody else's trouble, as far as we see
+ECHOES: Final = (Exit.PREEMPTED, Exit.MEMBERSHIP, Exit.PEER)
+"""Codes of ranks that nothing was wrong with; the first says most about what was."""
 
 SETTLE: Final = timedelta(seconds=1)
 """How long the others of this pod may take to leave after a real failure, so that their last words are kept."""
@@ -137,5 +138,5 @@ def _is_real(rank: Ended) -> bool:
 
 
 def _blame(rank: Ended) -> tuple[int, float, bool, int]:
-    order: dict[int, int] = {Exit.PREEMPTED: 1, Exit.MEMBERSHIP: 2, Exit.PEER: 3}
-    return order.get(rank.code, 0), rank.at, rank.code not in PERMANENT, rank.rank
+    order = 1 + ECHOES.index(Exit(rank.code)) if rank.code in ECHOES else 0
+    return order, rank.at, rank.code not in PERMANENT, rank.rank
