@@ -27,7 +27,17 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 _CONTEXT: Final = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.ranks", "torch.distributed.tensor", "torch.distributed.fsdp"])
+# What a first optimizer step would import in every rank (dynamo alone takes two seconds), once for all of them.
+_CONTEXT.set_forkserver_preload(
+    [
+        "tests.ranks",
+        "numpy",
+        "torch._dynamo",
+        "torch.distributed.tensor",
+        "torch.distributed.fsdp",
+        "ktrain_trainer.checkpoint",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -118,18 +128,18 @@ def _main(function: str, rank: int, size: int, port: int, file: str, args: tuple
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     store = TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
     module, _, name = function.partition(":")
-    value, error = None, ""
+    code = 0
     try:
         target: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        value = target(Rank(rank, size, store), *args)
+        result = pickle.dumps((target(Rank(rank, size, store), *args), ""))
     except BaseException:  # noqa: BLE001  -- told to the test, whatever it is
-        error = traceback.format_exc()
-    _publish(Path(file), value, error)
+        code, result = 1, pickle.dumps((None, traceback.format_exc()))
+    _publish(Path(file), result)
     # Without the interpreter's teardown: process groups and threads of a failed rank may wait for peers for ever.
-    os._exit(1 if error else 0)
+    os._exit(code)
 
 
-def _publish(file: Path, value: Any, error: str) -> None:
+def _publish(file: Path, result: bytes) -> None:
     partial = file.with_suffix(".partial")
-    partial.write_bytes(pickle.dumps((value, error)))
+    partial.write_bytes(result)
     partial.replace(file)

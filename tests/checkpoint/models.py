@@ -35,7 +35,7 @@ class Tiny(Optimizer):
         super().__init__(params, {"lr": lr, "count": 0})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             group["count"] += 1
             for parameter in group["params"]:
@@ -63,7 +63,7 @@ def make_optimizer(name: str, model: nn.Module) -> Optimizer:
     """By name."""
     decayed = [it for it in model.parameters() if it.ndim > 1]
     others = [it for it in model.parameters() if it.ndim <= 1]
-    groups = [{"params": others, "weight_decay": 0.0}, {"params": decayed}]
+    groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}, {"params": decayed}]
     match name:
         case "adamw":
             return torch.optim.AdamW(groups, lr=0.01)

@@ -87,10 +87,10 @@ def save_as_zombie(rank: Rank, url: str) -> str:
     """Claims an epoch, is replaced, and saves all the same."""
     model, made = build("plain")
     saver = open_checkpointer(rank, url)
-    rank.store.barrier("claimed", rank.size)
+    meet(rank, "claimed")
     if rank.rank == 1:
         claim_epoch(open_storage(url), attempt=1)
-    rank.store.barrier("replaced", rank.size)
+    meet(rank, "replaced")
     return outcome(lambda: saver.save(5, model, made, {}).result(30))
 
 
@@ -123,6 +123,13 @@ def begin_from(rank: Rank, source: str, mode: str) -> tuple[int, dict[str, str]]
     model, _ = build(mode, size=rank.size, start=99.0)
     commit = init_from(model, source, world=world_of(rank))
     return commit.step, digests(model, None)
+
+
+def meet(rank: Rank, where: str) -> None:
+    """Waits until all ranks are there."""
+    if rank.store.add(where, 1) == rank.size:
+        rank.store.set(f"{where}/all", "1")
+    rank.store.wait([f"{where}/all"])
 
 
 def outcome(act: Callable[[], object]) -> str:
