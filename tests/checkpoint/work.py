@@ -101,6 +101,13 @@ def save_different_models(rank: Rank, url: str) -> str:
     return outcome(lambda: open_checkpointer(rank, url).save(1, model, made, {}).result(30))
 
 
+def save_nonsense(rank: Rank, url: str) -> str:
+    """One rank has something that cannot be saved."""
+    model, made = build("plain")
+    meta = {"odd": object()} if rank.rank == 1 else {}
+    return outcome(lambda: open_checkpointer(rank, url).save(1, model, made, meta).result(30))
+
+
 def restore(rank: Rank, url: str, mode: str) -> tuple[Any, dict[str, str], dict[str, str]]:
     """Restores and returns what was said, and the state before and after."""
     if mode == "fsdp":

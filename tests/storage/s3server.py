@@ -18,7 +18,7 @@ BUCKET = "bucket"
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests of a method: refused before, or the reply lost after."""
+    """What happens to `times` requests of a method, after the first `skip`: refused before, or the reply lost after."""
 
     method: str
     times: int = 1
@@ -26,6 +26,14 @@ class Fault:
     code: str = "InternalError"
     is_applied: bool = False  # the server does it, and the client does not hear of it
     is_reset: bool = False  # the connection breaks instead of a reply
+    skip: int = 0
+
+    def takes(self, method: str) -> bool:
+        """Whether it happens to this request; counts those that it skips."""
+        if method != self.method or not self.times:
+            return False
+        self.skip -= 1
+        return self.skip < 0
 
 
 @dataclass
@@ -45,7 +53,7 @@ class S3Server:
             if self.ignores_conditions:
                 environ.pop("HTTP_IF_MATCH", None)
                 environ.pop("HTTP_IF_NONE_MATCH", None)
-            fault = next((it for it in self.faults if it.times and it.method == environ["REQUEST_METHOD"]), None)
+            fault = next((it for it in self.faults if it.takes(environ["REQUEST_METHOD"])), None)
             return self._fail(fault, app, environ, respond) if fault else app(environ, respond)
 
         return faulty

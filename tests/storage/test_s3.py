@@ -186,6 +186,7 @@ def test_a_url_that_is_none_is_explained(url: str, sentence: str) -> None:
     assert "verysecret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_many_objects_are_listed_and_deleted_over_several_pages(s3: S3Server) -> None:
     storage: Storage = connect(s3)
     keys = [f"many/{n:04d}" for n in range(1050)]

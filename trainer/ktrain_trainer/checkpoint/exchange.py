@@ -4,8 +4,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ktrain.errors import CheckpointError, FencedError, KtrainError
-from ktrain_trainer.checkpoint.world import World, get_json, set_json, wait_for_key
+from ktrain.errors import CheckpointError, FencedError, KtrainError, PeerLostError
+from ktrain_trainer.checkpoint.world import World, get_json, reaching_peers, set_json, wait_for_key
 
 _VERDICT_MARGIN_SECONDS = 120  # for rank 0's manifest and commit, after the last rank has reported
 
@@ -28,13 +28,15 @@ class Exchange:
         """This rank's part failed; nobody needs to wait for it."""
         if self._world.store:
             message = _failure(f"rank {self._world.rank}: {_text(error)}", is_fenced=isinstance(error, FencedError))
-            with suppress(RuntimeError):  # the store is gone too: the peers will see that
+            with suppress(PeerLostError), reaching_peers():  # the store is gone too: the peers will see that
                 if not self._world.store.check([f"{self._base}/failed"]):  # the first failure is the cause
                     set_json(self._world.store, f"{self._base}/failed", message)
 
     def check(self) -> None:
         """Raises when another rank has failed already."""
-        if self._world.store and self._world.store.check([f"{self._base}/failed"]):
+        with reaching_peers():
+            has_failed = self._world.store is not None and self._world.store.check([f"{self._base}/failed"])
+        if has_failed:
             self._raise_failure()
 
     def gather(self, own: Any) -> list[Any]:

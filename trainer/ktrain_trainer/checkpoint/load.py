@@ -16,7 +16,7 @@ from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.fetch import DamagedError, Wanted, fetch
 from ktrain_trainer.checkpoint.manifest import Manifest, decode_manifest
 from ktrain_trainer.checkpoint.sharding import dtype_name, local_part
-from ktrain_trainer.checkpoint.world import World, get_json, set_json, wait_for_key
+from ktrain_trainer.checkpoint.world import World, get_json, reaching_peers, set_json, wait_for_key
 
 _HEAD_SECONDS: Final = 600
 _KINDS: Final[tuple[type[KtrainError], ...]] = (CheckpointMismatchError, DamagedError, CheckpointError, StorageError)
@@ -136,7 +136,8 @@ def _joint_failure(error: KtrainError | None, world: World, base: str) -> dict[s
         return None
     # What cannot be cured by an older checkpoint goes first.
     kinds = ("CheckpointMismatchError", "StorageError", "CheckpointError", "DamagedError")
-    key = next(f"{base}/{kind}" for kind in kinds if world.store.check([f"{base}/{kind}"]))
+    with reaching_peers():
+        key = next(f"{base}/{kind}" for kind in kinds if world.store.check([f"{base}/{kind}"]))
     failure: dict[str, Any] = get_json(world.store, key)
     return failure
 

@@ -159,7 +159,9 @@ def _restore_groups(optimizer: Optimizer, names: Mapping[int, str], manifest: Ma
     skipped = _NO_STATE | _constructor_arguments(type(optimizer))
     recorded = {name: it["values"] for it in (manifest.optimizer or {}).get("groups", []) for name in it["params"]}
     for group in optimizer.param_groups:
-        values: dict[str, Any] = next((recorded[names[id(it)]] for it in group["params"] if names[id(it)] in recorded), {})
+        values: dict[str, Any] = next(
+            (recorded[names[id(it)]] for it in group["params"] if names[id(it)] in recorded), {}
+        )
         for key in (group.keys() & values.keys()) - skipped:
             _put(group, key, unpack(values[key]))
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from ktrain_trainer.checkpoint.boxes import Box, Shape, split
@@ -70,8 +71,12 @@ class Plan:
 class _Part:
     name: str
     box: Box
-    size_bytes: int
+    item_bytes: int
     holders: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.box.numel * self.item_bytes
 
 
 def make_plan(layouts: Mapping[str, Layout], *, world_size: int, object_bytes: int) -> Plan:
@@ -92,7 +97,7 @@ def make_plan(layouts: Mapping[str, Layout], *, world_size: int, object_bytes: i
 def _parts(name: str, layout: Layout, piece: Piece, limit_bytes: int) -> list[_Part]:
     item = ITEM_BYTES[layout.dtype]
     boxes = split(piece.box, max(1, limit_bytes // item))
-    return [_Part(name, box, box.numel * item, piece.holders) for box in boxes]
+    return [_Part(name, box, item, piece.holders) for box in boxes]
 
 
 def _balance(parts: list[_Part], world_size: int) -> list[list[_Part]]:
@@ -104,19 +109,31 @@ def _balance(parts: list[_Part], world_size: int) -> list[list[_Part]]:
         rank = min(part.holders, key=lambda holder: (loads[holder], holder))
         loads[rank] += part.size_bytes
         shares[rank].append(part)
-    return [sorted(share, key=lambda part: (part.name, part.box)) for share in shares]
+    # Large items first: so each part begins at a multiple of its item's size, without a gap.
+    return [sorted(share, key=lambda part: (-part.item_bytes, part.name, part.box)) for share in shares]
 
 
 def _pack(rank: int, share: list[_Part], object_bytes: int) -> list[ObjectPlan]:
-    objects: list[ObjectPlan] = []
-    slots: list[Slot] = []
-    used = 0
+    bins: list[list[_Part]] = []
+    used = object_bytes
     for part in share:
-        slots.append(Slot(part.name, part.box, used, used + part.size_bytes))
-        used += part.size_bytes
         if used >= object_bytes:
-            objects.append(ObjectPlan(rank, len(objects), used, tuple(slots)))
-            slots, used = [], 0
-    if slots:
-        objects.append(ObjectPlan(rank, len(objects), used, tuple(slots)))
-    return objects
+            bins.append([])
+            used = 0
+        bins[-1].append(part)
+        used += part.size_bytes
+    # What is left over goes into the object before, where it fits: a request costs more than a few bytes.
+    if len(bins) > 1 and _size(bins[-2]) + _size(bins[-1]) <= 2 * object_bytes:
+        rest = bins.pop()
+        bins[-1] += rest
+    return [_lay_out(rank, index, parts) for index, parts in enumerate(bins)]
+
+
+def _lay_out(rank: int, index: int, parts: list[_Part]) -> ObjectPlan:
+    ends = list(accumulate(part.size_bytes for part in parts))
+    slots = tuple(Slot(it.name, it.box, end - it.size_bytes, end) for it, end in zip(parts, ends, strict=True))
+    return ObjectPlan(rank, index, ends[-1], slots)
+
+
+def _size(parts: list[_Part]) -> int:
+    return sum(part.size_bytes for part in parts)

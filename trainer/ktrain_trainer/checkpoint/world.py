@@ -4,9 +4,11 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
 from ktrain.errors import PeerLostError
@@ -55,13 +57,24 @@ class Agreement:
         """Whether all ranks said True; PeerLostError when one of them says nothing in time."""
         self._round += 1
         base = f"ktrain/agree/{self._round}"
-        if not ok:
-            self._store.add(f"{base}/no", 1)
-        if self._store.add(f"{base}/said", 1) == self._size:
-            self._store.set(f"{base}/all", "1")
+        with reaching_peers():
+            if not ok:
+                self._store.add(f"{base}/no", 1)
+            if self._store.add(f"{base}/said", 1) == self._size:
+                self._store.set(f"{base}/all", "1")
         if not wait_for_key(self._store, [f"{base}/all"], deadline=time.monotonic() + self._timeout):
             raise PeerLostError(f"rank {self._rank}: not all of {self._size} ranks answered within {self._timeout:g} s")
-        return bool(self._store.add(f"{base}/no", 0) == 0)
+        with reaching_peers():
+            return bool(self._store.add(f"{base}/no", 0) == 0)
+
+
+@contextmanager
+def reaching_peers() -> Iterator[None]:
+    """Says plainly that the store is gone, which means that its host, or the network to it, is."""
+    try:
+        yield
+    except dist.DistError as error:
+        raise PeerLostError(f"the store that the ranks share cannot be reached: {error}") from error
 
 
 def wait_for_key(store: Store, keys: list[str], *, deadline: float) -> str | None:
@@ -72,9 +85,10 @@ def wait_for_key(store: Store, keys: list[str], *, deadline: float) -> str | Non
     """
     nap = 0.001
     while True:
-        for key in keys:
-            if store.check([key]):
-                return key
+        with reaching_peers():
+            found = next((key for key in keys if store.check([key])), None)
+        if found is not None:
+            return found
         if time.monotonic() >= deadline:
             return None
         time.sleep(nap)
@@ -83,9 +97,11 @@ def wait_for_key(store: Store, keys: list[str], *, deadline: float) -> str | Non
 
 def set_json(store: Store, key: str, value: Any) -> None:
     """Publishes a JSON value."""
-    store.set(key, json.dumps(value, separators=(",", ":")))
+    with reaching_peers():
+        store.set(key, json.dumps(value, separators=(",", ":")))
 
 
 def get_json(store: Store, key: str) -> Any:
     """Reads a JSON value that exists."""
-    return json.loads(store.get(key))
+    with reaching_peers():
+        return json.loads(store.get(key))
