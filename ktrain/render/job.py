@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ktrain import names
 from ktrain.errors import SpecError
-from ktrain.render.pod import CONTAINER, pod_template
+from ktrain.render.pod import pod_template
 from ktrain.spec import TrainingJob
 
 Object = dict[str, Any]
@@ -81,6 +81,3 @@ def _pytorch_job(job: TrainingJob, template: Object, attempt: int) -> Object:
 def _metadata(job: TrainingJob) -> Object:
     labels = {**job.metadata.labels, names.MANAGED_BY: "ktrain", names.LABEL_JOB: job.metadata.name}
     return {"name": job.metadata.name, "namespace": job.metadata.namespace, "labels": labels}
-
-
-assert CONTAINER == "pytorch", "the operator looks for a container of this name"

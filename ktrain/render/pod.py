@@ -9,7 +9,7 @@ from ktrain.spec import JobSpec, TrainingJob
 from ktrain.spec.platform import Volume
 from ktrain.units import parse_bytes
 
-CONTAINER: Final = "pytorch"
+CONTAINER: Final = "pytorch"  # the operator looks for a container of this name
 SPEC_DIR: Final = "/etc/ktrain"
 POD_INFO_DIR: Final = "/etc/ktrain-pod"
 SCRATCH: Final = "/scratch"

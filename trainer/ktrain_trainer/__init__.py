@@ -8,8 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ktrain_trainer.fit import Fitted as Fitted
-    from ktrain_trainer.fit import fit as fit
+    from ktrain_trainer.notebook import Fitted as Fitted
+    from ktrain_trainer.notebook import fit as fit
     from ktrain_trainer.script import ScriptRun as ScriptRun
     from ktrain_trainer.script import init as init
     from ktrain_trainer.task import CausalLM as CausalLM
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ktrain_trainer.task import Task as Task
 
 _HOMES: Final = {
-    "fit": "fit", "Fitted": "fit", "init": "script", "ScriptRun": "script",
+    "fit": "notebook", "Fitted": "notebook", "init": "script", "ScriptRun": "script",
     "CausalLM": "task", "Out": "task", "Supervised": "task", "Task": "task",
 }  # fmt: skip
 

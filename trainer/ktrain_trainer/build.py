@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrain.errors import BuildError, KtrainError
-from ktrain.spec.trainer import Use
+from ktrain.spec.trainer import TaskSpec, Use
 
 
 def resolve(target: str, where: str = "use") -> Any:
@@ -47,7 +47,7 @@ def check_args(target: Any, args: Mapping[str, Any], where: str) -> None:
         raise BuildError(f"{where}: {_name(target)}: {error}; it takes {signature}") from error
 
 
-def construct(use: Use, where: str, **extra: Any) -> Any:
+def construct(use: Use | TaskSpec, where: str, **extra: Any) -> Any:
     """Calls the target with the spec's arguments; a target that is no callable is taken as it is when it has none."""
     target = resolve(use.use, f"{where}.use")
     args = {**use.args, **extra}

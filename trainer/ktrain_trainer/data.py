@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -13,7 +13,6 @@ from ktrain_trainer import build, rng, stop
 from ktrain_trainer.plan import Cut, Micro, Stream
 
 Collate = Callable[[list[Any]], Any]
-MAX_IN_MEMORY: Final = 2**62
 
 
 class Source(Protocol):
@@ -65,7 +64,7 @@ class Loader:
             DataLoader(
                 self.fetch,
                 batch_size=None,
-                sampler=_Once(micros),  # type: ignore[arg-type]  # a sampler yields what __getitem__ takes
+                sampler=_Once(micros),  # what __getitem__ takes
                 num_workers=self.workers,
                 prefetch_factor=self.prefetch,
                 pin_memory=self.pin_memory,

@@ -20,8 +20,11 @@ from ktrain.names import Exit
 _PEER: Final = (
     "connection closed by peer", "connection reset", "connection refused", "broken pipe", "socket closed",
     "timed out waiting", "application timeout", "gloo", "nccl", "recv from rank", "send to rank", "failed to recv",
-    "store might be", "ecc error", "unspecified launch failure", "device-side assert", "cuda error", "socket timeout",
+    "store might be", "ecc error", "unspecified launch failure", "cuda error", "socket timeout",
 )  # fmt: skip
+
+
+_USER: Final = ("device-side assert",)  # an index out of range in the user's own kernel call
 
 
 def classify(error: BaseException) -> Exit:
@@ -38,7 +41,8 @@ def classify(error: BaseException) -> Exit:
         return Exit.PEER  # reading the data set: network file systems fail and come back
     if isinstance(error, KeyboardInterrupt):
         return Exit.PREEMPTED
-    if isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _PEER):
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    if any(part in text for part in _PEER) and not any(part in text for part in _USER):
         return Exit.PEER
     return Exit.USER
 

@@ -113,7 +113,7 @@ def make(spec: TaskSpec) -> Task:
 
 def _loss(spec: Loss) -> LossFunction:
     if ":" in spec.use:
-        loss = build.resolve(spec.use)
+        loss: LossFunction = build.resolve(spec.use, "trainer.task.loss.use")
         if not callable(loss):
             raise BuildError(f"trainer.task.loss.use: {spec.use} is a {type(loss).__name__}, not a function")
         return loss

@@ -35,7 +35,8 @@ class Single:
         return self._votes
 
     def norm(self) -> torch.Tensor:
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self._grads())))
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self._grads())))
+        return norm
 
     def scale(self, factor: torch.Tensor | float) -> None:
         torch._foreach_mul_(self._grads(), factor)
