@@ -1,7 +1,11 @@
 """Checkpoints of format 1 stay readable for ever, and the same state is still written as the same bytes."""
 
+import re
+import warnings
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -9,7 +13,7 @@ from ktrain.history import Token
 from ktrain.storage import open_storage
 from ktrain_trainer.checkpoint import Checkpointer, World, init_from
 from tests.checkpoint.golden import FOLDER, META, Kinds, contents, train_exactly, write_single, write_two_ranks
-from tests.checkpoint.models import Tiny, build, digests
+from tests.checkpoint.models import Tiny, build, digest, digests
 from tests.ranks import Rank, run_ranks, values
 
 
@@ -52,6 +56,17 @@ def test_what_two_ranks_wrote_is_read_by_one() -> None:
     assert restored is not None
     assert (restored.step, restored.meta) == (4, META)
     assert digests(model, optimizer) == wanted_of_two_ranks()
+
+
+def test_the_program_in_the_documentation_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/checkpoint-format.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(FOLDER / "two-ranks")
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the page is short rather than tidy
+        exec(program, found)
+    assert digest(torch.from_numpy(found["tensor"])) == wanted_of_two_ranks()["model.embed.weight"]
 
 
 def restore_sharded(rank: Rank) -> dict[str, str]:

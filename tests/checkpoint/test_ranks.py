@@ -134,6 +134,16 @@ def test_when_nothing_is_whole_nothing_live_changes_on_any_rank(tmp_path: Path) 
         assert before == after
 
 
+def test_buffers_are_those_of_rank_0_and_never_a_mix(tmp_path: Path) -> None:
+    assert values(run_ranks(f"{WORK}:save_own_statistics", 3, str(tmp_path))) == ["ok"] * 3
+    model, made = build("plain", "tiny")
+    storage = open_storage(str(tmp_path))
+    Checkpointer(storage, claim_epoch(storage, attempt=1), World(), run="run").restore(model, made)
+    kept = [buffer for name, buffer in model.named_buffers() if name != "scratch"]
+    assert len(kept) == 3
+    assert all(buffer.eq(7).all() for buffer in kept)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_weights_alone_begin_another_run(tmp_path: Path, mode: str) -> None:
     values(run_ranks(f"{WORK}:save", 2, str(tmp_path), "plain", 3))

@@ -101,6 +101,14 @@ def save_different_models(rank: Rank, url: str) -> str:
     return outcome(lambda: open_checkpointer(rank, url).save(1, model, made, {}).result(30))
 
 
+def save_own_statistics(rank: Rank, url: str) -> str:
+    """Each rank has seen other data, so its buffers differ."""
+    model, made = build("plain", "tiny")
+    for buffer in model.buffers():
+        buffer.fill_(7 + rank.rank)
+    return outcome(lambda: open_checkpointer(rank, url).save(1, model, made, {}).result(30))
+
+
 def save_nonsense(rank: Rank, url: str) -> str:
     """One rank has something that cannot be saved."""
     model, made = build("plain")
