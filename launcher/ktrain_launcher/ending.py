@@ -122,6 +122,7 @@ class Ending:
             if news.verdict:
                 return self._outcome(news.verdict)
             if news.target > round_.number:
+                round_.news_cause = control.any_cause(round_.number)
                 self._follow(round_)
                 return None
             if self._p.pause(POLL_SECONDS):

@@ -17,9 +17,7 @@ def watch(lines: Iterable[str]) -> set[int]:
 
 
 def main() -> None:
-    """Ignores what is meant for the launcher, waits for its end, kills what it left."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    """Waits for the launcher's end, kills what it left."""
     for group in watch(sys.stdin):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

@@ -49,6 +49,14 @@ def test_a_node_that_is_done_runs_again_when_another_has_to(tmp_path: Path) -> N
     assert epochs[0]["exit_codes"] == {"0": 0, "1": 137}
 
 
+def test_a_node_beyond_its_budget_leaves_and_the_other_waits_for_its_return(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "0:wait", "1:kill", num_nodes=2, spec={"restart": {"inPlace": 0}}) as job:
+        gone = job.nodes[1].wait()
+        until(lambda: job.nodes[0].status()["state"] == "rendezvous")
+        assert not is_alive(int(job.marks("start0")[0]))
+    assert gone == Exit.KILLED
+
+
 def test_a_launcher_that_is_made_again_joins_the_next_epoch(tmp_path: Path) -> None:
     with gang(tmp_path, "ends.py", "wait", "0", num_nodes=2) as job:
         until(lambda: job.marks("start0") and job.marks("start1"))
