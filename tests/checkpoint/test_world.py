@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 from torch._C._distributed_c10d import HashStore, TCPStore
 
-from ktrain.errors import CheckpointError, PeerLostError
+from ktrain.errors import CheckpointError, FencedError, PeerLostError
 from ktrain.history import Token, claim_epoch
 from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.checkpoint import Checkpointer, Options, World
@@ -51,6 +51,15 @@ def test_a_store_that_is_gone_means_a_lost_peer() -> None:
     storage = MemoryStorage()
     with pytest.raises(PeerLostError):
         Checkpointer(storage, Token(1, 1), world, run="run").save(1, nn.Linear(2, 2), None, {}).result(30)
+
+
+def test_a_rank_that_is_still_uploading_stops_when_another_has_failed() -> None:
+    store = HashStore()
+    first, second = (Exchange(World.from_store(store, rank=rank, size=2), deadline_seconds=9) for rank in (0, 1))
+    first.check()
+    second.fail(FencedError("too late"))
+    with pytest.raises(FencedError, match="rank 1: too late"):
+        first.check()
 
 
 def test_several_ranks_need_a_store() -> None:

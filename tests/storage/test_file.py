@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from ktrain.errors import Conflict, StorageError
 from ktrain.storage import open_storage
 from ktrain.storage.file import FileStorage
+from ktrain.storage.filelock import locked
 
 
 def files(folder: Path) -> list[str]:
@@ -148,3 +150,33 @@ def test_each_write_of_the_same_bytes_has_its_own_tag(tmp_path: Path) -> None:
     storage = FileStorage(tmp_path)
     tags = [storage.put("a", b"same") for _ in range(200)]
     assert len(set(tags)) == 200
+
+
+def test_a_writer_waits_for_the_one_before_and_then_sees_its_write(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path)
+    tag = storage.create("HEAD", b"1")
+    with ThreadPoolExecutor() as pool:
+        with locked(tmp_path / "HEAD"):
+            late = pool.submit(storage.replace, "HEAD", b"late", tag=tag)
+            with pytest.raises(TimeoutError):
+                late.result(timeout=0.2)
+            (tmp_path / "new").write_bytes(b"first")
+            (tmp_path / "new").replace(tmp_path / "HEAD")
+        with pytest.raises(Conflict):
+            late.result(timeout=10)
+    assert storage.get("HEAD")[0] == b"first"
+
+
+def test_a_lock_that_was_waited_for_is_still_a_lock(tmp_path: Path) -> None:
+    """The holder removes the lock's file: whoever waited for it must not hold a file that nobody else can see."""
+
+    def is_held_visibly() -> bool:
+        with locked(tmp_path / "HEAD"):
+            return (tmp_path / ".~HEAD.lock").exists()
+
+    with ThreadPoolExecutor() as pool:
+        with locked(tmp_path / "HEAD"):
+            waiting = pool.submit(is_held_visibly)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        assert waiting.result(timeout=10)
