@@ -124,6 +124,7 @@ class Ranks:
         how = f"was killed by signal {-returncode}" if returncode < 0 else f"exited with {returncode}"
         if code == Exit.KILLED:
             how += " (usually out of memory)"
-        said = next((line for line in reversed(last) if line.strip()), "") if returncode > 0 else ""
+        # Only a program that knows none of our codes is quoted: with the others the last line is about something else.
+        said = next((line for line in reversed(last) if line.strip()), "") if 0 < returncode < 128 else ""
         words = self.error(rank).get("message") or said
         return f"rank {rank} {how}" + (f": {str(words).strip()}" if words else "")
