@@ -1,0 +1,76 @@
+"""The table of commands. Only the one that is asked for is imported: `--help` must not wait for pydantic or torch."""
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+
+from ktrain.names import CliExit
+
+COMMANDS: Final = {
+    "init": "Write a job file that works at once, with the code it needs.",
+    "validate": "Check a job file; --deep also imports and builds what it names.",
+    "lint": "Warn of what is valid but will hurt.",
+    "render": "Print exactly the objects that submit would send.",
+    "schema": "Print the JSON Schema of job files, for editors.",
+    "run": "Run a job here, without a cluster.",
+    "report": "Write an HTML page about a run: curves, attempts, where the time went.",
+    "version": "Print the version.",
+}
+
+
+def run(args: list[str]) -> int:
+    """Runs the command line; returns its exit code."""
+    asked = next((arg for arg in args if not arg.startswith("-")), None)
+    app = build(asked if asked in COMMANDS else None)
+    try:
+        code = app(args=args or ["--help"], prog_name="ktrain", standalone_mode=False)
+    except typer.TyperException as error:
+        typer.echo(f"error: {_sentence(error)}", err=True)
+        typer.echo(f"usage: ktrain {asked} --help" if asked in COMMANDS else "usage: ktrain --help", err=True)
+        return CliExit.USAGE
+    except typer.Abort:
+        return CliExit.INTERRUPTED
+    return code if isinstance(code, int) else CliExit.OK
+
+
+def _sentence(error: typer.TyperException) -> str:
+    told = getattr(error, "format_message", None)
+    return str(told() if told else error)
+
+
+def build(asked: str | None) -> typer.Typer:
+    """The app with one real command; the others are there by name and help."""
+    app = typer.Typer(
+        help="One job.yaml becomes a distributed PyTorch job that survives whatever happens to its pods.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    completing = any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ)
+    for name, text in COMMANDS.items():
+        app.command(name, help=text)(_load(name) if completing or name == asked else _nothing)
+    return app
+
+
+def _load(name: str) -> Callable[..., Any]:
+    command: Callable[..., Any] = importlib.import_module(f"ktrain.cli.{name}").command
+    return command
+
+
+def _nothing() -> None:
+    """Stands for a command that was not asked for."""
+
+
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from ktrain import __version__
+
+        typer.echo(f"ktrain {__version__}")
+        raise typer.Exit

@@ -1,0 +1,63 @@
+"""`ktrain validate`."""
+
+import json
+import subprocess
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ktrain.cli.common import Format, JobFile, Output, Sets, say, show
+from ktrain.errors import BuildError
+from ktrain.load import Loaded, SpecErrors, load_job
+from ktrain.names import CliExit
+
+
+def command(
+    job: JobFile,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also import and build what the job names; needs torch.")
+    ] = False,
+    sets: Sets = None,
+    output: Output = Format.text,
+) -> int:
+    """Check a job file; every mistake with its line."""
+    try:
+        loaded = load_job(job, sets or ())
+    except SpecErrors as error:
+        if output is Format.text:
+            raise
+        show({"valid": False, "problems": [problem.document() for problem in error.problems]}, output)
+        return CliExit.SPEC
+    found = inspect(loaded) if deep else {}
+    if output is not Format.text:
+        show({"valid": True, **found}, output)
+        return CliExit.OK
+    say(f"{job} is valid")
+    for name, value in found.items():
+        say(f"  {name:<22} {value}")
+    return CliExit.OK
+
+
+def inspect(loaded: Loaded) -> dict[str, Any]:
+    """Imports and builds the job's parts in a process of their own; BuildError tells what does not work."""
+    document = loaded.job.model_dump_json(by_alias=True)
+    # By file name and not with -m: torch must not be needed to say that torch is missing.
+    done = subprocess.run(
+        [sys.executable, "-m", "ktrain_trainer.inspect_job"],
+        input=document,
+        capture_output=True,
+        text=True,
+        cwd=loaded.code_dir,
+        check=False,
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        told = done.stderr.strip().splitlines()
+        raise BuildError(
+            f"the job's code ended the check (exit {done.returncode}): {told[-1] if told else 'no output'}"
+        ) from None
+    if "error" in answer:
+        raise BuildError(answer["error"])
+    return answer

@@ -1,0 +1,111 @@
+"""A job file, read and checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ktrain.errors import NotFound, SpecError
+from ktrain.load import override
+from ktrain.load.compose import MAX_BYTES, Document, Location, compose
+from ktrain.load.explain import explain
+from ktrain.load.problem import Problem, SpecErrors
+from ktrain.spec import TrainingJob
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The job, and where it was read from: paths in it are relative to that folder."""
+
+    job: TrainingJob
+    document: Any
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The job file's folder."""
+        return self.path.resolve().parent
+
+    @property
+    def code_dir(self) -> Path:
+        """The folder that the user's code is imported from."""
+        return self.folder / (self.job.spec.code.dir if self.job.spec.code else ".")
+
+    @property
+    def storage_url(self) -> str:
+        """spec.storage.url, made absolute."""
+        return storage_url(self.job.spec.storage.url, self.folder)
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Reads, applies `--set`s and validates; SpecErrors tell all mistakes at once."""
+    return Loaded(*parse_job(_read(path), str(path), overrides), path)
+
+
+def parse_job(text: str, name: str, overrides: Sequence[str] = ()) -> tuple[TrainingJob, Any]:
+    """The job of a text and its plain document; `name` stands for the file in errors."""
+    document = compose(text, name)
+    if not isinstance(document.value, dict):
+        raise SpecErrors([Problem("type", "a job file is a mapping with apiVersion, kind, metadata and spec", name, 1, 1,
+                                  source_line=document.lines[0] if document.lines else "")])  # fmt: skip
+    changes = [override.parse(it) for it in overrides]
+    whole = Document(override.apply(document.value, changes), document.keys, document.values, document.lines)
+    try:
+        return TrainingJob.model_validate(whole.value), whole.value
+    except ValidationError as error:
+        where = _Where(name, whole, changes)
+        raise SpecErrors(explain(error.errors(include_url=False), whole, where)) from None
+
+
+def storage_url(url: str, folder: Path) -> str:
+    """A relative folder is relative to the job file; URLs stay as they are."""
+    return url if "://" in url else str((folder / Path(url).expanduser()).resolve())
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where a location stands: in the file, or in the --set that put it there."""
+
+    name: str
+    document: Document
+    overrides: Sequence[override.Override]
+
+    def __call__(self, location: Location, of_key: bool) -> Mapping[str, Any]:
+        for it in self.overrides:
+            depth = min(len(it.path), len(location))
+            if it.path[:depth] == location[:depth] and len(location) >= len(it.path):
+                return {"file": f"--set {it.text}"}
+        place = self.document.place(location, of_key=of_key)
+        source = self.document.lines[place.line - 1] if place.line <= len(self.document.lines) else ""
+        return {
+            "file": self.name,
+            "line": place.line,
+            "column": place.column,
+            "length": place.length,
+            "source_line": source,
+        }
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _MissingError(f"there is no file {path}; `ktrain init` writes one that works") from None
+    except IsADirectoryError:
+        raise SpecError(f"{path} is a folder; name the job file in it, for example {path / 'job.yaml'}") from None
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise SpecErrors(
+            [Problem("encoding", f"byte {error.start} is no UTF-8; save the file as UTF-8", str(path), line, 1)]
+        ) from None
+
+
+class _MissingError(SpecError):
+    cli_exit = NotFound.cli_exit

@@ -1,0 +1,96 @@
+"""What `ktrain validate --deep` asks: import, bind and build everything that a job names, without a GPU and without data.
+
+The spec comes on stdin, the answer goes to stdout as one JSON object; the current folder is the code folder.
+"""
+
+import contextlib
+import importlib.util
+import json
+import sys
+from typing import Any
+
+from ktrain.errors import KtrainError
+from ktrain.spec import Trainer, TrainingJob
+from ktrain.units import format_bytes
+
+
+def inspect(job: TrainingJob) -> dict[str, Any]:
+    """Name → what was found; BuildError and DataError tell what does not work."""
+    if importlib.util.find_spec("torch") is None:
+        return {"error": "torch is not installed, and --deep builds the model; install ktrain-operator[trainer]"}
+    if job.spec.trainer is None:
+        return _script(job)
+    from ktrain_trainer import build, data, optim, task
+
+    spec = job.spec.trainer
+    found: dict[str, Any] = {}
+    for name, use in (("train data", spec.data.train), ("validation data", spec.data.val)):
+        if use:
+            found[name] = f"{len(data.make_source(use, f'trainer.data.{_key(name)}')):,} samples"
+    if spec.data.collate:
+        build.construct(spec.data.collate, "trainer.data.collate")
+    task.make(spec.task)
+    model = _model(spec)
+    optim.make(spec.optim, model)
+    return {**found, **_sizes(model, job)}
+
+
+def _model(spec: Trainer) -> Any:
+    import torch
+
+    from ktrain_trainer import build
+
+    with torch.device("meta"):  # shapes without memory
+        model = build.construct(spec.model, "trainer.model")
+    if not isinstance(model, torch.nn.Module):
+        raise KtrainError(f"trainer.model: {spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _sizes(model: Any, job: TrainingJob) -> dict[str, Any]:
+    spec = job.spec.trainer
+    assert spec is not None
+    params = list(model.parameters())
+    trained = sum(param.numel() for param in params if param.requires_grad)
+    weights = sum(param.numel() * param.element_size() for param in params)
+    moments = {"adamw": 2, "sgd": 1 if spec.optim.args.get("momentum") else 0}[spec.optim.name]
+    state = weights * (2 + moments)  # weights, gradients, moments
+    shards = job.spec.max_ranks if spec.parallel.strategy == "fsdp2" else 1
+    return {
+        "parameters": f"{sum(param.numel() for param in params):,} ({trained:,} trained)",
+        "memory per rank": f"{format_bytes(state / shards)} for weights, gradients and optimizer, activations not counted",
+        "micro-batches a step": f"{spec.batch.global_ // spec.batch.micro} over {job.spec.max_ranks} ranks",
+    }
+
+
+def _script(job: TrainingJob) -> dict[str, Any]:
+    from pathlib import Path
+
+    assert job.spec.script is not None
+    path = Path(job.spec.script.path)
+    try:
+        compile(path.read_text(), str(path), "exec")
+    except OSError as error:
+        return {"error": f"spec.script.path: {path} cannot be read: {error.strerror}"}
+    except SyntaxError as error:
+        return {"error": f"spec.script.path: {path}:{error.lineno}: {error.msg}"}
+    return {"script": f"{path} compiles"}
+
+
+def _key(name: str) -> str:
+    return {"train data": "train", "validation data": "val"}[name]
+
+
+def main() -> None:
+    """Answers on the real stdout; what user code prints goes to stderr."""
+    answer = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            found = inspect(TrainingJob.model_validate_json(sys.stdin.read()))
+        except KtrainError as error:
+            found = {"error": str(error)}
+    answer.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
