@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from ktrain.errors import StorageError
 from ktrain.history import Token, claim_epoch
 from ktrain.storage import Storage, open_storage
+from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.checkpoint import Checkpointer, Options, Retention, World, init_from
 from tests.checkpoint.models import build, digests, train
 from tests.faults import FaultyStorage, die, refuse
@@ -137,7 +138,10 @@ def begin_from(rank: Rank, source: str, mode: str) -> tuple[int, dict[str, str]]
         rank.join_gloo()
     model, _ = build(mode, size=rank.size, start=99.0)
     commit = init_from(model, source, world=world_of(rank))
-    return commit.step, digests(model, None)
+    found = digests(model, None)
+    # Another run, in a world made anew: nothing of the first may be seen.
+    assert Checkpointer(MemoryStorage(), Token(1, 1), world_of(rank), run="new").restore(model, None) is None
+    return commit.step, found
 
 
 def meet(rank: Rank, where: str) -> None:

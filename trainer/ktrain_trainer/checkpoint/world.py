@@ -21,24 +21,27 @@ class World:
     """Who takes part: my rank, how many, a store to exchange outcomes, and a way to agree.
 
     `agree` is called by all ranks in the same order and returns True on all of them when each said True.
-    Make one World for each process and epoch: it counts the joint operations.
+    Worlds over one store are numbered, as all ranks make them in the same order: their keys never meet.
     """
 
     rank: int = 0
     size: int = 1
     store: Store | None = None  # needed from two ranks on; its keys must be of this epoch alone
     agree: Callable[[bool], bool] = field(default=bool)
-    _rounds: Iterator[int] = field(default_factory=itertools.count, repr=False)
+    _rounds: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
+    _number: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"rank {self.rank} of {self.size}")
         if self.size > 1 and self.store is None:
             raise ValueError(f"{self.size} ranks need a store to exchange outcomes")
+        if self.store is not None:
+            object.__setattr__(self, "_number", _next_number(self.store, "world", self.rank))
 
     def next_base(self, what: str) -> str:
         """Where in the store the next joint operation puts its keys: the same on all ranks, never used twice."""
-        return f"ktrain/{what}/{next(self._rounds)}"
+        return f"ktrain/{what}/{self._number}/{next(self._rounds)}"
 
     @classmethod
     def from_store(cls, store: Store, *, rank: int, size: int, timeout_seconds: float = 600) -> Self:
@@ -52,11 +55,12 @@ class Agreement:
     def __init__(self, store: Store, rank: int, size: int, timeout_seconds: float) -> None:
         self._store, self._rank, self._size, self._timeout = store, rank, size, timeout_seconds
         self._round = 0
+        self._number = _next_number(store, "agreement", rank)
 
     def __call__(self, ok: bool) -> bool:
         """Whether all ranks said True; PeerLostError when one of them says nothing in time."""
         self._round += 1
-        base = f"ktrain/agree/{self._round}"
+        base = f"ktrain/agree/{self._number}/{self._round}"
         with reaching_peers():
             if not ok:
                 self._store.add(f"{base}/no", 1)
@@ -66,6 +70,11 @@ class Agreement:
             raise PeerLostError(f"rank {self._rank}: not all of {self._size} ranks answered within {self._timeout:g} s")
         with reaching_peers():
             return bool(self._store.add(f"{base}/no", 0) == 0)
+
+
+def _next_number(store: Store, what: str, rank: int) -> int:
+    with reaching_peers():
+        return store.add(f"ktrain/{what}s/{rank}", 1)
 
 
 @contextmanager
