@@ -1,0 +1,100 @@
+"""`ktrain run`."""
+
+import glob
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ktrain.cli.common import Format, JobFile, Output, Sets, say, show
+from ktrain.errors import SpecError
+from ktrain.load import Loaded, load_job
+from ktrain.names import CliExit
+
+if TYPE_CHECKING:
+    from ktrain.local.mapping import Mapped
+
+
+def command(
+    job: JobFile,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Launchers, in place of spec.nodes.")] = None,
+    procs: Annotated[
+        int | None, typer.Option("--procs", min=1, help="Ranks per launcher, in place of spec.procsPerNode.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new run beside those that are there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Lines instead of the live view.")] = False,
+    sets: Sets = None,
+    output: Output = Format.text,
+) -> int:
+    """Run a job here, without a cluster: the same file, the same launcher, the same checkpoints.
+
+    Ctrl-C saves and stops; once more stops at once. The same command goes on from the last commit.
+    """
+    from ktrain.local.mapping import Machine, adapt
+
+    loaded = load_job(job, sets or ())
+    machine = Machine(gpus=len(glob.glob("/dev/nvidia[0-9]*")), cores=os.cpu_count() or 1)  # noqa: PTH207
+    mapped = adapt(loaded.job, machine, nodes=nodes, procs=procs)
+    ranks = mapped.nodes * mapped.procs
+    if loaded.job.spec.trainer and ranks > (
+        micros := loaded.job.spec.trainer.batch.global_ // loaded.job.spec.trainer.batch.micro
+    ):
+        raise SpecError(
+            f"{ranks} ranks share {micros} micro-batches a step; lower --nodes or --procs, or trainer.batch.micro"
+        )
+    for told in mapped.told:
+        say(f"here: {told}")
+    return _run(loaded, mapped, fresh=fresh, quiet=quiet, output=output, job_file=job)
+
+
+def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, job_file: Path) -> int:
+    from ktrain.local import ending
+    from ktrain.local.gang import Gang
+    from ktrain.local.history import take
+    from ktrain.local.run import Interrupts, Runner
+    from ktrain.local.view import open_view
+
+    taken = take(mapped.job, loaded.storage_url, fresh=fresh)
+    for warning in taken.warnings:
+        say(f"warning: {warning}")
+    if taken.is_done:
+        say(ending.already_done(taken, str(job_file)))
+        return CliExit.OK
+    if taken.step:
+        say(f"resuming run {taken.run[:8]} from step {taken.step}")
+    started = time.monotonic()
+    interrupts = Interrupts()
+    gang = Gang(mapped, taken, loaded.storage_url, loaded.folder)
+    view = open_view(f"{mapped.job.metadata.name} · run {taken.run[:8]}", quiet=quiet or output is not Format.text)
+    code = CliExit.FAILED
+    try:
+        ended = Runner(gang, view, interrupts).run()
+        code = ended.code
+    finally:
+        view.close()
+        gang.close(keep_logs=code is CliExit.JOB_FAILED)
+        interrupts.restore()
+    head = taken.now(mapped.job, loaded.storage_url)
+    told = {
+        "code": code, "taken": taken, "head": head, "seconds": time.monotonic() - started, "cause": ended.cause,
+        "job_file": str(job_file), "metrics": ended.picture.first.get("metrics", {}),
+    }  # fmt: skip
+    say(ending.text(**told))
+    if code is CliExit.JOB_FAILED:
+        say(f"  logs         {gang.scratch}")
+    if output is not Format.text:
+        step = head.newest.step if head and head.newest else 0
+        show(
+            {
+                "exit": int(code),
+                "run": taken.run,
+                "url": taken.url,
+                "step": step,
+                "metrics": dict(ended.picture.first.get("metrics", {})),
+                "cause": ended.cause,
+            },
+            output,
+        )
+    return code

@@ -1,0 +1,58 @@
+"""Which run this is: the one to go on with, a new one beside it, or one that is done."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ktrain import names, resume
+from ktrain.history import Head, begin_run, current_run, read_head
+from ktrain.spec import TrainingJob
+from ktrain.storage import Storage, open_storage, scoped
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The run that a `ktrain run` works on."""
+
+    run: str
+    attempt: int
+    url: str
+    head: Head | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.head is not None and self.head.done
+
+    @property
+    def step(self) -> int:
+        """Of the newest commit; 0 before the first."""
+        return self.head.newest.step if self.head and self.head.newest else 0
+
+    def now(self, job: TrainingJob, url: str) -> Head | None:
+        """HEAD as it is now."""
+        return read_head(scoped(job_storage(job, url), self.run))
+
+
+def job_storage(job: TrainingJob, url: str) -> Storage:
+    """The job's folder in its storage, with all its runs."""
+    storage = job.spec.storage
+    whole = open_storage(url, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
+    return scoped(whole, f"{job.metadata.namespace}/{job.metadata.name}")
+
+
+def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
+    """The current run, checked against the spec that it began with, or a new one. SpecError, StorageError."""
+    storage = job_storage(job, url)
+    document = job.model_dump(mode="json", by_alias=True)
+    run = None if fresh else current_run(storage)
+    if run is None:
+        run = begin_run(storage, document)
+        return Taken(run, 1, f"{storage.url}/{run}", None)
+    storage_of_run = scoped(storage, run)
+    head = read_head(storage_of_run)
+    begun: Mapping[str, Any] = json.loads(storage_of_run.get(names.KEY_SPEC)[0])
+    warnings = resume.check(begun, document)
+    return Taken(run, head.attempt + 1 if head else 1, storage_of_run.url, head, tuple(warnings))

@@ -1,0 +1,36 @@
+"""What the cluster's operator would do with a launcher that ended. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from ktrain.spec.platform import Restart
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, and after which pause."""
+
+    action: Literal["done", "restart", "fail", "leave"]
+    pause: timedelta = timedelta(0)
+
+
+def judge(code: int, *, stopping: bool, failures: Sequence[float], now: float, budget: Restart) -> Verdict:
+    """restartPolicy ExitCode: 0 is done, 1 to 127 is for good, from 128 on the pod comes back, within the budget.
+
+    failures: when launchers failed before (this one included), in seconds. A preemption (143) costs nothing.
+    """
+    if code == 0:
+        return Verdict("done")
+    if stopping:
+        return Verdict("leave")
+    if 0 < code < 128:
+        return Verdict("fail")
+    if code == 143:
+        return Verdict("restart")
+    recent = [at for at in failures if now - at <= budget.window.total_seconds()]
+    if len(recent) > budget.max:
+        return Verdict("fail")
+    pause = budget.backoff.base * 2 ** min(30, max(0, len(recent) - 1))
+    return Verdict("restart", min(pause, budget.backoff.cap))

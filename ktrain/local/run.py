@@ -1,0 +1,168 @@
+"""`ktrain run`: starts the launchers, plays the operator, shows what happens, and leaves nothing behind."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+from typing import Any, Final
+
+from ktrain.local import operator
+from ktrain.local.gang import Gang, Node
+from ktrain.local.status import Asker, Picture
+from ktrain.local.tail import Tail
+from ktrain.local.view import View
+from ktrain.names import CliExit
+
+TICK: Final = 0.1
+ASK_EVERY: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the run ended, for the command line to tell."""
+
+    code: CliExit
+    picture: Picture
+    cause: dict[str, Any] = field(default_factory=dict)
+
+
+class Interrupts:
+    """Counts the signals: the first asks to save and stop, the second to end at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: signal.Signals | None = None
+        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore(self) -> None:
+        """Gives the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self.first = self.first or signal.Signals(number)
+
+
+@dataclass
+class Runner:
+    """The loop over processes, status and signals."""
+
+    gang: Gang
+    view: View
+    interrupts: Interrupts
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    picture: Picture = field(default_factory=Picture)
+    cause: dict[str, Any] = field(default_factory=dict)
+    _failures: list[float] = field(default_factory=list)
+    _due: dict[int, float] = field(default_factory=dict)  # node → when it starts again
+    _open: set[int] = field(default_factory=set)  # nodes that have not ended for good
+    _failed: bool = False
+    _asked_to_stop: bool = False
+    _seen_epoch: int = 0
+
+    def run(self) -> Ended:
+        """Until every launcher has ended for good."""
+        tails = [Tail(node.log) for node in self.gang.nodes]
+        asker = Asker([node.port for node in self.gang.nodes])
+        for node in self.gang.nodes:
+            self._open.add(node.rank)
+            self.gang.start(node)
+        asked_at = 0.0
+        while self._open:
+            self._hear_signals()
+            for node in self.gang.nodes:
+                self._look_at(node)
+            if self.clock() - asked_at >= ASK_EVERY:
+                asked_at = self.clock()
+                self._look(asker.ask())
+            self._forward(tails)
+            self.sleep(TICK)
+        self._forward(tails)
+        return Ended(self._code(), self.picture, self.cause)
+
+    def _hear_signals(self) -> None:
+        if self.interrupts.count and not self._asked_to_stop:
+            self._asked_to_stop = True
+            self.view.event("saving and stopping; once more to stop at once")
+            self._stop_waiting()
+            self.gang.stop()
+        if self.interrupts.count > 1:
+            self.gang.kill()
+
+    def _look_at(self, node: Node) -> None:
+        if node.rank in self._due:
+            if self.clock() >= self._due[node.rank]:
+                del self._due[node.rank]
+                self.gang.start(node)
+            return
+        assert node.process is not None
+        code = node.process.poll()
+        if code is None or node.rank not in self._open:
+            return
+        self.gang.guard.remove(node.process.pid)
+        self._judge(node, code if code >= 0 else 128 - code)
+
+    def _judge(self, node: Node, code: int) -> None:
+        now = self.clock()
+        if code not in {0, 143}:
+            self._failures.append(now)
+        verdict = operator.judge(
+            code, stopping=self._asked_to_stop or self._failed, failures=self._failures, now=now,
+            budget=self.gang.mapped.job.spec.restart,
+        )  # fmt: skip
+        if verdict.action == "restart":
+            self._restart(node, code, verdict.pause)
+            return
+        self._open.discard(node.rank)
+        if verdict.action == "fail":
+            self._fail(node, code)
+
+    def _restart(self, node: Node, code: int, pause: timedelta) -> None:
+        cause = _termination(node).get("cause") or f"exit {code}"
+        self.view.event(f"node {node.rank} ended ({cause}); starting it again in {pause.total_seconds():g} s")
+        self._due[node.rank] = self.clock() + pause.total_seconds()
+
+    def _fail(self, node: Node, code: int) -> None:
+        self._failed = True
+        self.cause = {"code": code, "node": node.rank, **_termination(node)}
+        self._stop_waiting()
+        self.gang.stop()
+
+    def _stop_waiting(self) -> None:
+        for rank in self._due:
+            self._open.discard(rank)
+
+    def _look(self, picture: Picture) -> None:
+        if not picture.states:
+            return
+        if picture.epoch > self._seen_epoch > 0:
+            self.view.event(f"the ranks start again as epoch {picture.epoch}")
+        self._seen_epoch = max(self._seen_epoch, picture.epoch)
+        if picture.first or not self.picture.first:
+            self.picture = picture
+        self.view.update(picture)
+
+    def _forward(self, tails: list[Tail]) -> None:
+        for tail in tails:
+            for line in tail.lines():
+                self.view.output(line)
+
+    def _code(self) -> CliExit:
+        if self._failed:
+            return CliExit.JOB_FAILED
+        if self._asked_to_stop:
+            return CliExit.INTERRUPTED if self.interrupts.first is signal.SIGINT else CliExit.PREEMPTED
+        return CliExit.OK
+
+
+def _termination(node: Node) -> dict[str, Any]:
+    try:
+        document = json.loads(node.termination.read_text())
+    except (OSError, ValueError):  # killed before it could say anything
+        return {}
+    return document if isinstance(document, dict) else {}
