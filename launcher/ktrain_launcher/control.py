@@ -47,8 +47,7 @@ class Control:
         self.store = store
         self.node, self.num_nodes = node, num_nodes
         self._where = where
-        if node == 0:
-            self._first("target", "1")
+        self._first("target", "1")
 
     # -- rounds ----------------------------------------------------------------------------------------------------
     def target(self) -> int:

@@ -12,12 +12,15 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousStoreInfo,
 )
 
+from ktrain.errors import FencedError, StorageError
 from ktrain.history import Token
 from ktrain_launcher.control import Control, Formed
 from ktrain_launcher.stores import SAY_EVERY, Pause, PrefixStore, TCPStore, host_store
 from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.05
+CLAIM_TRIES: Final = 5
+CLAIM_PAUSE_SECONDS: Final = 1.0
 
 
 class ClosedError(RendezvousClosedError):
@@ -108,8 +111,23 @@ class Rendezvous(RendezvousHandler):
             self._pause(POLL_SECONDS)
 
     def _form(self) -> None:
-        token = self._claim()
+        token = self._claimed()
+        if token is None:
+            raise ClosedError
         # A new store for each epoch, on a port of its own: stock torchrun keeps one, and gloo then finds dead peers in it.
         self._epoch_store = host_store(self._bind, 0)
         formed = Formed(token.attempt, token.epoch, self._run, self._host, self._epoch_store.port)
         self._control.form(self.round, formed)
+
+    def _claimed(self) -> Token | None:
+        """The epoch; storage that is away for a moment must not cost every pod of the job."""
+        for tries in range(1, CLAIM_TRIES):
+            try:
+                return self._claim()
+            except FencedError:  # a later attempt has taken over: no try can help
+                raise
+            except StorageError as error:
+                self._say("claim_failed", tries=tries, error=error)
+            if self._pause(CLAIM_PAUSE_SECONDS * tries):
+                return None
+        return self._claim()

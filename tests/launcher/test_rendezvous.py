@@ -1,0 +1,142 @@
+"""Launchers that meet: rounds, places, claims and verdicts over a real store."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ktrain.errors import FencedError, PeerLostError, StorageError
+from ktrain.history import Token, claim_epoch
+from ktrain.storage.memory import MemoryStorage
+from ktrain_launcher.control import Cause, Control
+from ktrain_launcher.rendezvous import ClosedError, Rendezvous
+from ktrain_launcher.stores import TCPStore, connect_store, host_store
+
+HOST = "127.0.0.1"
+
+
+def say(event: str, **fields: object) -> None:
+    """Nobody listens."""
+
+
+def doze(_seconds: float) -> bool:
+    """Short pauses, and nobody stops us."""
+    time.sleep(0.005)
+    return False
+
+
+@pytest.fixture
+def server() -> TCPStore:
+    """Node 0's store."""
+    return host_store(HOST, 0)
+
+
+class Claims:
+    """Epochs from a real HEAD, after so many failures."""
+
+    def __init__(self, *errors: StorageError) -> None:
+        self.errors = list(errors)
+        self.storage = MemoryStorage()
+
+    def __call__(self) -> Token:
+        if self.errors:
+            raise self.errors.pop(0)
+        return claim_epoch(self.storage, attempt=1)
+
+
+def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
+    store = server if node == 0 else connect_store(HOST, server.port, pause=doze, say=say)
+    assert store is not None
+    return Control(store, node=node, num_nodes=num_nodes, where="here")
+
+
+def meeting(made: Control, claim: Callable[[], Token], *, pause: Callable[[float], bool] = doze) -> Rendezvous:
+    return Rendezvous(made, host=HOST, bind=HOST, run="run", claim=claim, pause=pause, say=say)
+
+
+def meet(*all_: Rendezvous) -> list[tuple[int, int, int]]:
+    """(round, epoch, port) of each, met at the same time."""
+    with ThreadPoolExecutor(len(all_)) as pool:
+        list(pool.map(lambda each: each.next_rendezvous(), all_))
+    return [(each.round, each.formed.epoch, each.formed.port) for each in all_ if each.formed]
+
+
+def test_each_round_has_an_epoch_and_a_store_of_its_own(server: TCPStore) -> None:
+    claims = Claims()
+    zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
+    first, also_first = meet(zero, one)
+    assert one.num_nodes_waiting() == 0
+    zero._control.ask(zero.round)
+    assert one.num_nodes_waiting() == 1
+    second, also_second = meet(zero, one)
+    assert first == also_first
+    assert second == also_second
+    assert (first[:2], second[:2]) == ((1, 1), (2, 2))
+    assert first[2] != second[2]
+    assert zero.use_agent_store
+
+
+def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: TCPStore) -> None:
+    claims = Claims()
+    zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
+    meet(zero, one)
+    again = meeting(control(server, 1), claims)
+    assert [met[:2] for met in meet(zero, again)] == [(2, 2), (2, 2)]
+
+
+def test_one_that_died_while_it_waited_does_not_count(server: TCPStore) -> None:
+    claims = Claims()
+    control(server, 1).enter(0, "a former self")
+    zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
+    assert [met[0] for met in meet(zero, one)] == [2, 2]
+
+
+def test_storage_that_is_away_for_a_moment_costs_a_moment(server: TCPStore) -> None:
+    claims = Claims(StorageError("away"), StorageError("away"))
+    assert meet(meeting(control(server, 0, 1), claims))[0][1] == 1
+
+
+def test_storage_that_stays_away_ends_the_wait(server: TCPStore) -> None:
+    with pytest.raises(StorageError, match="away"):
+        meeting(control(server, 0, 1), Claims(*[StorageError("away")] * 9)).next_rendezvous()
+
+
+def test_a_later_attempt_ends_it_at_once(server: TCPStore) -> None:
+    claims = Claims(FencedError("attempt 2 has taken over"))
+    with pytest.raises(FencedError):
+        meeting(control(server, 0, 1), claims).next_rendezvous()
+
+
+def test_nobody_meets_after_the_verdict(server: TCPStore) -> None:
+    zero = control(server, 0)
+    first = zero.judge(Cause(0, 3, 70, message="boom"))
+    assert control(server, 1).judge(Cause(1, 1, 76)) == first
+    with pytest.raises(ClosedError):
+        meeting(zero, Claims()).next_rendezvous()
+
+
+def test_one_that_is_told_to_stop_waits_no_longer(server: TCPStore) -> None:
+    with pytest.raises(ClosedError):
+        meeting(control(server, 0), Claims(), pause=lambda _seconds: True).next_rendezvous()
+
+
+def test_the_real_cause_is_kept_before_its_echoes(server: TCPStore) -> None:
+    zero, one = control(server, 0), control(server, 1)
+    zero.blame(1, Cause(0, 0, 200))
+    assert zero.cause(1) is None
+    assert zero.any_cause(1) == Cause(0, 0, 200)
+    one.blame(1, Cause(1, 1, 143))
+    assert zero.any_cause(1) == Cause(1, 1, 143)
+    one.blame(1, Cause(1, 1, 137, by_signal=True))
+    zero.blame(1, Cause(0, 0, 139))
+    assert zero.any_cause(1) == zero.cause(1) == Cause(1, 1, 137, by_signal=True)
+    assert zero.any_cause(2) is None
+
+
+def test_a_store_that_has_gone_is_a_lost_peer() -> None:
+    store = host_store(HOST, 0)
+    one = control(store, 1)
+    del store
+    with pytest.raises(PeerLostError, match="the launcher of node 0 at here has gone"):
+        one.target()
