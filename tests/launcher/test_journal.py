@@ -16,7 +16,9 @@ def say(event: str, **fields: object) -> None:
     """Nobody listens."""
 
 
-@pytest.mark.parametrize("message", ["short", "x" * 100_000, "é" * 100_000, '"\n' * 50_000], ids=len)
+@pytest.mark.parametrize(
+    "message", ["short", "x" * 100_000, "é" * 100_000, '"\n' * 50_000], ids=["short", "long", "accents", "quotes"]
+)
 def test_a_termination_message_fits_and_is_whole(tmp_path: Path, message: str) -> None:
     path = tmp_path / "log"
     write_termination(path, Outcome(70, message, rank=3, step=12, checkpoint=10), say)
