@@ -41,7 +41,7 @@ def _path(loc: Location, value: Any, kind: str) -> Location:
         if (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         ):
-            value = value[part]
+            value = value[part]  # type: ignore[index]
         elif not (is_last and kind == "missing"):
             continue
         path.append(part)

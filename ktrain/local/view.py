@@ -104,7 +104,7 @@ def panel(title: str, picture: Picture, losses: Sequence[float], *, now: float) 
 
     first = picture.first
     head = Text(progress.line(picture, now=now))
-    bar = ProgressBar(total=1.0, completed=first.get("progress", 0.0), width=60)  # type: ignore[no-untyped-call]
+    bar = ProgressBar(total=1.0, completed=first.get("progress", 0.0), width=60)
     curve = Text(f"loss {sparkline(losses)}" if losses else "")
     return Box(Group(head, bar, curve, ranks(picture, now=now)), title=title, title_align="left")
 
@@ -136,5 +136,5 @@ def sparkline(values: Sequence[float]) -> str:
     if not finite:
         return ""
     low, span = min(finite), max(finite) - min(finite)
-    place = (lambda value: int((value - low) / span * (len(_BARS) - 1))) if span else (lambda _value: 0)
-    return "".join(_BARS[place(value)] if abs(value) < float("inf") else " " for value in values)
+    scale = (len(_BARS) - 1) / span if span else 0.0
+    return "".join(_BARS[int((value - low) * scale)] if abs(value) < float("inf") else " " for value in values)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ktrain.history import Token
 from ktrain.storage import open_storage
 from ktrain_trainer.checkpoint import Checkpointer, World, init_from
-from tests.checkpoint.golden import FOLDER, META, Kinds, contents, train_exactly, write_single, write_two_ranks
+from tests.checkpoint.goldens import FOLDER, META, Kinds, contents, train_exactly, write_single, write_two_ranks
 from tests.checkpoint.models import Tiny, build, digest, digests
 from tests.ranks import Rank, run_ranks, values
 

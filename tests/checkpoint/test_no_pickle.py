@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ktrain_trainer.checkpoint as package
-from tests.checkpoint.golden import FOLDER
+from tests.checkpoint.goldens import FOLDER
 
 SCRIPT = """
 import pickle, sys

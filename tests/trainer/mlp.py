@@ -197,7 +197,7 @@ def _place(world: World, folder: str, disturbed: Disturbed) -> Place:
         taken = {"run": run, "epoch": claim_epoch(scoped(job, run), attempt=head.attempt if head else 1).epoch}
     taken = world.share(taken)
     storage = DisturbedStorage(scoped(job, taken["run"]), disturbed)
-    return Place(storage, Token(1, taken["epoch"]), taken["run"], Path(folder))  # type: ignore[arg-type]
+    return Place(storage, Token(1, taken["epoch"]), taken["run"], Path(folder))
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:

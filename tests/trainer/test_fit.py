@@ -71,7 +71,7 @@ def test_it_is_the_plain_loop() -> None:
     optimizer = torch.optim.AdamW(plain.parameters(), lr=0.05, weight_decay=0.0)
     for _ in range(20):
         optimizer.zero_grad()
-        F.cross_entropy(plain(data.inputs), data.targets).backward()
+        F.cross_entropy(plain(data.inputs), data.targets).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
         optimizer.step()
     assert torch.allclose(ours.weight, plain.weight, atol=1e-5)
@@ -88,7 +88,7 @@ def test_uneven_weights_give_the_mean_over_all_targets() -> None:
         optim={"name": "sgd", "lr": 1.0},
         loss=ktrain.Supervised(F.cross_entropy, {"ignore_index": -1}, over_classes=True),
     )  # fmt: skip
-    F.cross_entropy(plain(inputs), targets, ignore_index=-1).backward()
+    F.cross_entropy(plain(inputs), targets, ignore_index=-1).backward()  # type: ignore[no-untyped-call]
     assert plain.weight.grad is not None
     assert torch.allclose(ours.weight, plain.weight - plain.weight.grad, atol=1e-6)
 

@@ -54,6 +54,7 @@ class ScriptRun:
             Snapshot(world.rank, world.local_rank, world.size, os.getpid(), phase="train"), sender, total_steps=0
         )
         self._question: tuple[Any, torch.Tensor] | None = None
+        self._checkpoints: list[ScriptCheckpoint] = []
         self._journal.write("start", self._progress, restored_step=0, world_size=world.size)
 
     def loader(
@@ -87,7 +88,9 @@ class ScriptRun:
         **more: Any,
     ) -> "ScriptCheckpoint":
         """What a checkpoint holds. more: objects with state_dict and load_state_dict whose state is JSON (schedulers)."""
-        return ScriptCheckpoint(self, model, optimizer, loader, Span.parse(every), keep_last, more)
+        checkpoint = ScriptCheckpoint(self, model, optimizer, loader, Span.parse(every), keep_last, more)
+        self._checkpoints.append(checkpoint)
+        return checkpoint
 
     def report(self, **values: float) -> None:
         """Numbers of this step, for metrics and the training curve: loss=…, lr=…; rank 0's are recorded."""
@@ -127,7 +130,9 @@ class ScriptRun:
         sys.exit(Exit.PREEMPTED if self._stop.is_set else Exit.MEMBERSHIP)
 
     def finish(self) -> None:
-        """The end of the run: nobody starts it again."""
+        """The end of the run: one last commit, then nobody starts it again."""
+        for checkpoint in self._checkpoints:
+            checkpoint.save(wait=True)
         self._progress.finished = "duration"
         self._journal.write("end", self._progress, reason="duration")
         if self._world.is_first and self._place.storage is not None:

@@ -20,7 +20,9 @@ def open_sinks(track: Sequence[Track], storage: Storage, token: Token, *, scratc
     sinks: list[Sink] = [JsonLines(storage, token)]
     if any(it.sink == "tensorboard" for it in track):
         if importlib.util.find_spec("tensorboard") is None:
-            raise BuildError("trainer.track asks for tensorboard, which is not installed; install ktrain-operator[track]")
+            raise BuildError(
+                "trainer.track asks for tensorboard, which is not installed; install ktrain-operator[track]"
+            )
         sinks.append(TensorBoard(_folder(storage, scratch)))
     return sinks
 

@@ -1,4 +1,4 @@
-"""The checkpoints of format 1 that must stay readable for ever: `python -m tests.checkpoint.golden FOLDER` writes them."""
+"""The checkpoints of format 1 that must stay readable for ever: `python -m tests.checkpoint.goldens FOLDER` writes them."""
 
 import sys
 from pathlib import Path
@@ -50,7 +50,7 @@ def write_single(url: str) -> None:
 def write_two_ranks(url: str) -> None:
     """Two ranks, sharded by FSDP2."""
     token = claim_epoch(open_storage(url), attempt=2)
-    values(run_ranks("tests.checkpoint.golden:save_sharded", 2, url, token))
+    values(run_ranks("tests.checkpoint.goldens:save_sharded", 2, url, token))
 
 
 def save_sharded(rank: Rank, url: str, token: Token) -> None:

@@ -1,0 +1,55 @@
+# Every target sets up what it needs first: a machine with Python >= 3.11 and make is enough.
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint format bench docs schema transcript clean
+
+help:  ## Print this help.
+	@awk -F ':.*## ' '/^[a-zA-Z_%-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+setup:  ## Install uv into .tools/ and the locked packages into .venv (done by the other targets too).
+	@./hack/setup.sh
+
+run: setup  ## Train the Shakespeare model with two ranks (about 3 minutes) and print what it writes.
+	@$(BIN)/ktrain run examples/shakespeare/job.yaml
+	@$(BIN)/python examples/shakespeare/sample.py
+
+test: lint  ## Lint, then every test.
+	$(PYTEST) -n 2
+
+test-fast: setup  ## The tests that take less than three minutes together.
+	$(PYTEST) -n 2 -m "not slow"
+
+lint: setup  ## Format, ruff, mypy strict, import contracts.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Format and mend what ruff can mend.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: setup  ## Every benchmark; results go to benchmarks/results/. QUICK=1 for a minute each.
+	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group bench
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file $(if $(QUICK),--quick) || exit 1; done
+
+bench-%: setup  ## One benchmark: make bench-cli_start.
+	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group bench
+	@$(BIN)/python benchmarks/$*.py $(if $(QUICK),--quick)
+
+docs: setup  ## Build the documentation into site/.
+	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group docs
+	$(BIN)/mkdocs build --strict --quiet
+
+schema: setup  ## Write schema/job.schema.json anew.
+	$(BIN)/ktrain schema > schema/job.schema.json
+
+transcript: setup  ## Run the README's tour anew and write its transcript into the README.
+	$(BIN)/python hack/transcript.py
+
+clean:  ## Remove what make made.
+	rm -rf .venv .tools site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
