@@ -53,7 +53,7 @@ def parse_job(text: str, name: str, overrides: Sequence[str] = ()) -> tuple[Trai
     changes = [override.parse(it) for it in overrides]
     whole = Document(override.apply(document.value, changes), document.keys, document.values, document.lines)
     try:
-        return TrainingJob.model_validate(whole.value), whole.value
+        return TrainingJob.model_validate(whole.value, by_alias=True, by_name=False), whole.value
     except ValidationError as error:
         where = _Where(name, whole, changes)
         raise SpecErrors(explain(error.errors(include_url=False), whole, where)) from None
