@@ -1,0 +1,1 @@
+"""A page about a run: curves, attempts, and where the time went."""
