@@ -45,7 +45,7 @@ def bar(parts: Sequence[tuple[str, float]]) -> str:
             f'<rect class="c-{escape(name)}" x="{at:.2f}" y="0" width="{width:.2f}" height="26"><title>{told}</title></rect>'
         )
         at += width
-    return f'<svg viewBox="0 0 {WIDTH} 26" class="bar" role="img">{"".join(drawn)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} 26" class="bar" role="img" preserveAspectRatio="none">{"".join(drawn)}</svg>'
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
