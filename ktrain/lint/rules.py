@@ -75,6 +75,8 @@ def _inline_secret(job: TrainingJob) -> Found:
 def _looks_random(value: str) -> bool:
     if len(value) < _SECRET_LENGTH or not re.fullmatch(r"[A-Za-z0-9+/=_\-]+", value):
         return False
+    if not all(re.search(kind, value) for kind in ("[a-z]", "[A-Z]", "[0-9]")):
+        return False
     shares = [value.count(character) / len(value) for character in set(value)]
     return -sum(share * math.log2(share) for share in shares) >= _SECRET_BITS
 

@@ -92,10 +92,19 @@ def hostile() -> list[str]:
     ]  # fmt: skip
 
 
+def peak_mib() -> float:
+    """Of this program. Linux counts what a process was before it became this one into ru_maxrss, but not into VmHWM."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 if __name__ == "__main__":
     seconds = []
     for file in hostile():
         begin = time.perf_counter()
         attempt(file)
         seconds.append(time.perf_counter() - begin)
-    print(max(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(max(seconds), peak_mib())

@@ -6,7 +6,10 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,11 +99,24 @@ def test_a_name_too_long_is_said(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="permission denied"):
-        FileStorage(tmp_path).put("a", b"x")
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere, so root is somebody else for a while."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_folder_without_permission_is_said() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, whose parents only its owner may enter
+        Path(folder).chmod(0o555)
+        with as_nobody(), pytest.raises(StorageError, match="permission denied"):
+            FileStorage(Path(folder)).put("a", b"x")
 
 
 def test_a_folder_that_cannot_be_made_is_said() -> None:
