@@ -52,9 +52,10 @@ def command(
 def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, job_file: Path) -> int:
     from ktrain.local import ending
     from ktrain.local.gang import Gang
-    from ktrain.local.history import take
+    from ktrain.local.history import job_storage, metrics, take
     from ktrain.local.run import Interrupts, Runner
     from ktrain.local.view import open_view
+    from ktrain.storage import scoped
 
     taken = take(mapped.job, loaded.storage_url, fresh=fresh)
     for warning in taken.warnings:
@@ -77,11 +78,19 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
         gang.close(keep_logs=code is CliExit.JOB_FAILED)
         interrupts.restore()
     head = taken.now(mapped.job, loaded.storage_url)
-    told = {
-        "code": code, "taken": taken, "head": head, "seconds": time.monotonic() - started, "cause": ended.cause,
-        "job_file": str(job_file), "metrics": ended.picture.first.get("metrics", {}),
-    }  # fmt: skip
-    say(ending.text(**told))
+    measured = metrics(head, scoped(job_storage(mapped.job, loaded.storage_url), taken.run))
+    seconds = time.monotonic() - started
+    say(
+        ending.text(
+            code=code,
+            taken=taken,
+            head=head,
+            seconds=seconds,
+            cause=ended.cause,
+            job_file=str(job_file),
+            metrics=measured,
+        )
+    )
     if code is CliExit.JOB_FAILED:
         say(f"  logs         {gang.scratch}")
     if output is not Format.text:
@@ -92,7 +101,7 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
                 "run": taken.run,
                 "url": taken.url,
                 "step": step,
-                "metrics": dict(ended.picture.first.get("metrics", {})),
+                "metrics": dict(measured),
                 "cause": ended.cause,
             },
             output,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktrain import names, resume
+from ktrain.errors import StorageError
 from ktrain.history import Head, begin_run, current_run, read_head
 from ktrain.spec import TrainingJob
 from ktrain.storage import Storage, open_storage, scoped
@@ -34,6 +35,18 @@ class Taken:
     def now(self, job: TrainingJob, url: str) -> Head | None:
         """HEAD as it is now."""
         return read_head(scoped(job_storage(job, url), self.run))
+
+
+def metrics(head: Head | None, storage: Storage) -> Mapping[str, float]:
+    """The evaluation that the newest commit remembers; empty when there is none or it cannot be read."""
+    if head is None or head.newest is None:
+        return {}
+    try:
+        manifest = json.loads(storage.get(head.newest.manifest)[0])
+    except (StorageError, ValueError):  # it is only told, never relied on
+        return {}
+    found = manifest.get("meta", {}).get("progress", {}).get("metrics", {})
+    return found if isinstance(found, dict) else {}
 
 
 def job_storage(job: TrainingJob, url: str) -> Storage:
