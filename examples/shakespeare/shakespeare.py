@@ -88,7 +88,9 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Tokens (batch, length) → logits (batch, length, vocabulary)."""
 
-    def __init__(self, layers: int = 4, heads: int = 4, width: int = 128, block: int = 64, dropout: float = 0.0) -> None:
+    def __init__(
+        self, layers: int = 4, heads: int = 4, width: int = 128, block: int = 64, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.block = block
         self.tokens = nn.Embedding(len(vocabulary()), width)

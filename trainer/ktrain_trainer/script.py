@@ -123,6 +123,13 @@ class ScriptRun:
         self._question = (dist.all_reduce(flag, group=self._world.control, async_op=True), flag)
         return answer
 
+    def stop_if_asked(self) -> None:
+        """Saves and leaves when any rank was told to go; call it once a step, on all ranks."""
+        if self.should_stop():
+            for checkpoint in self._checkpoints:
+                checkpoint.save(wait=True)
+            self.stop()
+
     def stop(self) -> NoReturn:
         """Leaves after an agreed stop, with the code that brings the job back."""
         self._journal.write("stop", self._progress, reason="signal" if self._stop.is_set else "a peer was told to go")
@@ -239,6 +246,11 @@ class ScriptCheckpoint:
             return self._run._progress.step % int(self._every.value) == 0
         mine = float(self._run.rank == 0 and time.monotonic() - self._saved_at >= self._every.value)
         return self._run._world.sum([mine])[0] > 0
+
+    def save_if_due(self) -> None:
+        """Saves in the background when it is time; call it once a step, on all ranks, after the optimizer's step."""
+        if self.due():
+            self.save()
 
     def save(self, *, wait: bool = False) -> None:
         """All parts, as of now; in the background unless `wait`. Call it on all ranks, after the optimizer's step."""

@@ -27,10 +27,7 @@ for x, y in loader:
     loss.backward()
     optimizer.step()
     run.report(loss=loss.item())  # +
-    stop = run.should_stop()  # + the same answer on every rank
-    if stop or checkpoint.due():  # +
-        checkpoint.save(wait=stop)  # +
-    if stop:  # +
-        run.stop()  # +
+    checkpoint.save_if_due()  # +
+    run.stop_if_asked()  # + saves and leaves, at a step that all ranks agree on
 
 run.finish()  # +

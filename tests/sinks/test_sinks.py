@@ -1,0 +1,91 @@
+"""Sinks keep what they are given and never stop training."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktrain.errors import StorageError
+from ktrain.history import Token
+from ktrain.records import read_records
+from ktrain.spec.trainer import Track
+from ktrain.storage import open_storage
+from ktrain.storage.memory import MemoryStorage
+from ktrain_trainer.sinks import open_sinks
+from ktrain_trainer.sinks.jsonl import JsonLines
+from ktrain_trainer.sinks.tensorboard import TensorBoard
+
+TOKEN = Token(1, 2)
+
+
+def record(kind: str, step: int, **fields: Any) -> dict[str, Any]:
+    return {"kind": kind, "time": 0.0, "step": step, **fields}
+
+
+def test_lines_are_read_back_in_order() -> None:
+    storage = MemoryStorage()
+    sink = JsonLines(storage, TOKEN)
+    for step in range(5):
+        sink.write(record("step", step, loss=1 / 3))
+    sink.write(record("eval", 5, values={"val/loss": 2.0}))
+    sink.close()
+    found = read_records(storage)
+    assert [it["step"] for it in found.all] == [0, 1, 2, 3, 4, 5]
+    assert found.all[0]["loss"] == 1 / 3
+
+
+def test_steps_wait_for_company_and_evaluations_do_not() -> None:
+    storage = MemoryStorage()
+    sink = JsonLines(storage, TOKEN)
+    sink.write(record("step", 1))
+    sink.write(record("eval", 1, values={}))
+    sink.write(record("step", 2))
+    sink.close()
+    assert [stat.key for stat in storage.list("metrics/")] == [
+        "metrics/a0001-e0002/000001.jsonl",
+        "metrics/a0001-e0002/000002.jsonl",
+    ]
+
+
+class Broken(MemoryStorage):
+    def put(self, key: str, data: Any) -> str:
+        raise StorageError("the bucket is on fire")
+
+
+def test_storage_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    sink = JsonLines(Broken(), TOKEN)
+    with caplog.at_level(logging.WARNING, logger="ktrain"):
+        for step in range(3):
+            sink.write(record("eval", step, values={}))
+        sink.close()
+    assert [it.getMessage() for it in caplog.records] == ["metrics are not kept for now: the bucket is on fire"]
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_shows_each_step_once_after_a_restart(tmp_path: Path) -> None:
+    for restored, steps in ((0, range(1, 11)), (6, range(7, 13))):
+        sink = TensorBoard(tmp_path)
+        sink.write(record("start", restored, restored_step=restored))
+        for step in steps:
+            sink.write(record("step", step, loss=float(step), lr=0.1))
+        sink.close()
+    assert [step for step, _ in scalars(tmp_path, "train/loss")] == list(range(1, 13))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_lives_beside_the_checkpoints(tmp_path: Path) -> None:
+    sinks = open_sinks([Track(sink="tensorboard")], open_storage(str(tmp_path / "a run")), TOKEN, scratch=tmp_path)
+    for sink in sinks:
+        sink.write(record("start", 0, restored_step=0))
+        sink.write(record("eval", 3, values={"val/loss": 1.5}))
+        sink.close()
+    assert scalars(tmp_path / "a run" / "tensorboard", "val/loss") == [(3, 1.5)]
