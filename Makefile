@@ -45,8 +45,9 @@ docs: setup  ## Build the documentation into site/.
 	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group docs
 	$(BIN)/mkdocs build --strict --quiet
 
-schema: setup  ## Write schema/job.schema.json anew.
+schema: setup  ## Write what is made from the code anew: the JSON Schema and the reference pages.
 	$(BIN)/ktrain schema > schema/job.schema.json
+	$(BIN)/python -m ktrain.reference docs
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py

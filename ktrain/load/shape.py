@@ -43,22 +43,23 @@ def _annotations_at(path: Sequence[str | int]) -> list[Any]:
 
 def _step(annotation: Any, part: str | int) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, Model):
-        return list(_alternatives(aliases(annotation)[part])) if part in aliases(annotation) else []
+        return list(alternatives(aliases(annotation)[part])) if part in aliases(annotation) else []
     arguments = get_args(annotation)
     if get_origin(annotation) is dict and len(arguments) == 2:
-        return list(_alternatives(arguments[1]))
+        return list(alternatives(arguments[1]))
     if get_origin(annotation) in (tuple, list) and arguments:
-        return list(_alternatives(arguments[0]))
+        return list(alternatives(arguments[0]))
     return []
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def alternatives(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows, without None and without wrapping."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
+        yield from alternatives(get_args(annotation)[0])
     elif origin in (Union, UnionType):
         for part in get_args(annotation):
-            yield from _alternatives(part)
+            yield from alternatives(part)
     elif annotation is not type(None):
         yield annotation
 
@@ -66,6 +67,6 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
 def _walk(model: type[Model], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], type[Model]]]:
     yield path, model
     for key, annotation in aliases(model).items():
-        for inner in _alternatives(annotation):
+        for inner in alternatives(annotation):
             if isinstance(inner, type) and issubclass(inner, Model):
                 yield from _walk(inner, (*path, key))

@@ -1,12 +1,13 @@
 """Which run this is: the one to go on with, a new one beside it, or one that is done."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ktrain import names, resume
-from ktrain.errors import StorageError
+from ktrain.errors import NotFound, StorageError
 from ktrain.history import Head, begin_run, current_run, read_head
 from ktrain.spec import TrainingJob
 from ktrain.storage import Storage, open_storage, scoped
@@ -35,6 +36,15 @@ class Taken:
     def now(self, job: TrainingJob, url: str) -> Head | None:
         """HEAD as it is now."""
         return read_head(scoped(job_storage(job, url), self.run))
+
+
+def _is_raised(job: TrainingJob, run_storage: Storage) -> bool:
+    """Whether the spec asks for another duration than the one that is done."""
+    try:
+        done = json.loads(run_storage.get(names.KEY_DONE)[0]).get("duration")
+    except NotFound:
+        return False
+    return job.spec.trainer is not None and done is not None and done != str(job.spec.trainer.duration)
 
 
 def metrics(head: Head | None, storage: Storage) -> Mapping[str, float]:
@@ -68,4 +78,7 @@ def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
     head = read_head(storage_of_run)
     begun: Mapping[str, Any] = json.loads(storage_of_run.get(names.KEY_SPEC)[0])
     warnings = resume.check(begun, document)
+    if head and head.done and _is_raised(job, storage_of_run):
+        storage_of_run.delete([names.KEY_DONE])  # launchers that find it leave at once
+        head = dataclasses.replace(head, done=False)
     return Taken(run, head.attempt + 1 if head else 1, storage_of_run.url, head, tuple(warnings))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrain import __version__, schema
+from ktrain import __version__, reference, schema
 from ktrain.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,12 @@ def test_make_help_tells_every_target() -> None:
 
 def test_the_schema_in_the_tree_is_the_codes() -> None:
     assert (ROOT / "schema" / "job.schema.json").read_text(encoding="utf-8") == schema.text()
+
+
+def test_the_reference_pages_are_the_codes() -> None:
+    """After a change on purpose: `make schema`."""
+    assert (ROOT / "docs" / "job.md").read_text(encoding="utf-8") == reference.job_page()
+    assert (ROOT / "docs" / "lint.md").read_text(encoding="utf-8") == reference.lint_page()
 
 
 def test_the_schema_is_a_schema_and_the_job_files_fit_it(tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ def test_the_template_trains_to_its_end_and_says_what_is_next(folder: Path) -> N
     again = ktrain_run(folder)
     assert again.returncode == CliExit.OK
     assert "already done, at step 625" in again.stderr
+    longer = ktrain_run(folder, "--set", "trainer.duration=22ep")
+    assert "resuming run" in longer.stderr
+    assert step(folder) == 688
 
 
 def test_ctrl_c_saves_and_the_next_run_goes_on(folder: Path) -> None:

@@ -67,7 +67,7 @@ def assemble(
 ) -> Run:
     """A run that is ready to train. document: the resolved spec, for the manifests and for comparison at resume."""
     if spec.model.init_from:
-        init_from(parts.model, spec.model.init_from, world=gang(world))
+        init_from(parts.model, spec.model.init_from, world=gang(world), opener=place.opener)
     parallel = spread(parts.model, world, spec.parallel)
     optimizer = optim.make(spec.optim, parallel.model)
     train = _train_feed(parts.train, spec)
@@ -86,7 +86,7 @@ def assemble(
 
     saving = Saving(
         spec, world, _checkpointer(spec, world, place), journal, meter,
-        describe=described, check=check, done=lambda progress: write_done(place, progress) if place.storage else None,
+        describe=described, check=check, done=lambda progress: write_done(place, progress, duration=str(spec.duration)) if place.storage else None,
     )  # fmt: skip
     return Run(
         spec,

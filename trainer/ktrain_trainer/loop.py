@@ -20,6 +20,8 @@ MAX_SKIPPED: Final = 5
 def train(run: Run) -> None:
     """From the newest commit to the end of the run, or to an agreed stop (then run.is_stopping)."""
     run.progress = run.saving.restore(run.model, run.optimizer) or run.progress
+    if run.progress.finished == "duration" and not run.length.is_over(run.progress):
+        run.progress.finished = None  # it was done, and its duration has been raised
     run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
     run.restart_steps()
     if run.watched:

@@ -4,8 +4,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Place:
     token: Token
     run: str
     scratch: Path
+    opener: Callable[[str], Storage] = open_storage  # for other places on the same server, such as initFrom
 
 
 def nowhere() -> Place:
@@ -48,13 +50,14 @@ def given(job: TrainingJob, env: Mapping[str, str] = os.environ) -> Place:
     """By the launcher's environment."""
     storage = job.spec.storage
     url = env.get(names.ENV_STORAGE_URL) or storage.url
-    whole = open_storage(url, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
+    opener = partial(open_storage, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
     run = env[names.ENV_RUN]
     return Place(
-        scoped(whole, f"{job.metadata.namespace}/{job.metadata.name}/{run}"),
+        scoped(opener(url), f"{job.metadata.namespace}/{job.metadata.name}/{run}"),
         Token(int(env.get(names.ENV_ATTEMPT, "1")), int(env[names.ENV_EPOCH])),
         run,
         Path(env.get(names.ENV_SCRATCH) or tempfile.gettempdir()),
+        opener,
     )
 
 
@@ -84,9 +87,9 @@ def gang(world: World) -> checkpoint.World:
     return checkpoint.World(world.rank, world.size, world.store, world.agree)
 
 
-def write_done(place: Place, progress: Progress) -> None:
-    """The completion marker: a pod that comes later finds it and leaves at once."""
+def write_done(place: Place, progress: Progress, *, duration: str | None) -> None:
+    """The completion marker: a pod that comes later finds it and leaves at once. A longer duration makes it void."""
     assert place.storage is not None
     mark_done(place.storage, place.token)
-    marker = {"step": progress.step, "reason": progress.finished, "finished": time.time()}
+    marker = {"step": progress.step, "reason": progress.finished, "finished": time.time(), "duration": duration}
     place.storage.put(names.KEY_DONE, json.dumps(marker).encode())

@@ -143,7 +143,7 @@ class ScriptRun:
         self._progress.finished = "duration"
         self._journal.write("end", self._progress, reason="duration")
         if self._world.is_first and self._place.storage is not None:
-            place.write_done(self._place, self._progress)
+            place.write_done(self._place, self._progress, duration=None)
         self._leave()
 
     def _leave(self) -> None:
