@@ -195,7 +195,7 @@ class Checkpoint(Model):
     keep_last: int = setting(2, resume="free", doc="newest commits to keep", ge=1, le=10_000)
     best: Best | None = setting(None, resume="free", doc="also keep the best by a metric")
 
-    @field_validator("every", mode="before")
+    @field_validator("every", mode="before", json_schema_input_type=Span | tuple[Span, ...])
     @classmethod
     def _listed(cls, every: object) -> object:
         return (every,) if isinstance(every, str | Span) else every
