@@ -43,6 +43,9 @@ if [ ! -x .tools/uv/bin/uv ] || ! .tools/uv/bin/uv --version | grep -q " $uv_ver
     .tools/uv/bin/pip install --quiet --disable-pip-version-check "uv==$uv_version"
 fi
 echo "setup: packages of uv.lock into .venv (the first time about 3 GB, most of it torch)"
-.tools/uv/bin/uv sync --frozen --quiet --python "$python"
+# Only a new environment is told which Python: for an existing one another path to the same Python would remake it.
+[ -x .venv/bin/python ] || .tools/uv/bin/uv venv --quiet --python "$python" .venv
+# Inexact: what `make bench` and `make docs` have added stays.
+.tools/uv/bin/uv sync --frozen --quiet --inexact
 echo "$wanted" >"$stamp"
 echo "setup: ready"
