@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktrain.guard import Guard
 from ktrain.history import Token
 from ktrain.spec import JobSpec
 from ktrain_launcher.board import Board, Inbox
@@ -11,7 +12,6 @@ from ktrain_launcher.environment import Environment
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Journal
 from ktrain_launcher.logs import Logs
-from ktrain_launcher.process import Guard
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.stop import Stop

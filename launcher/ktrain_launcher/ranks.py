@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any, Final
 
+from ktrain.guard import Guard, kill_group
 from ktrain.names import Exit
 from ktrain_launcher import process
 from ktrain_launcher.environment import error_file
@@ -27,7 +28,7 @@ class Ranks:
         *,
         errors: Path,
         last_lines: Callable[[int], list[str]],
-        guard: process.Guard,
+        guard: Guard,
         say: Say,
     ) -> None:
         self._processes = dict(processes)
@@ -81,7 +82,7 @@ class Ranks:
         """Everybody who is left, with all that they started."""
         alive = self.alive
         for rank in alive:
-            process.kill_group(self._processes[rank].pid)
+            kill_group(self._processes[rank].pid)
         for rank in alive:
             try:
                 self._processes[rank].wait(REAP_SECONDS)
@@ -92,7 +93,7 @@ class Ranks:
 
     def blame(self, rank: int, code: int, message: str) -> None:
         """Ends a rank for a reason that its exit code cannot tell."""
-        process.kill_group(self._processes[rank].pid)
+        kill_group(self._processes[rank].pid)
         self._processes[rank].wait(REAP_SECONDS)
         self._bury(self._processes[rank])
         self.ended[rank] = Ended(rank, code, time.monotonic(), message=message)
@@ -107,7 +108,7 @@ class Ranks:
         return document if isinstance(document, dict) else {}
 
     def _bury(self, each: "Popen[Any]") -> None:
-        process.kill_group(each.pid)
+        kill_group(each.pid)
         process.reap_group(each.pid)
         self._guard.remove(each.pid)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ktrain.guard import Guard
 from ktrain.history import Token, claim_epoch
 from ktrain.names import Exit
 from ktrain.spec import TrainingJob
@@ -22,7 +23,7 @@ from ktrain_launcher.logs import Logs
 from ktrain_launcher.parts import Parts
 from ktrain_launcher.places import Places
 from ktrain_launcher.pod import Pod
-from ktrain_launcher.process import Guard, rank_command
+from ktrain_launcher.process import rank_command
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import connect_store, host_store

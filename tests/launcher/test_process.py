@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ktrain_launcher.process import Guard, ask_for_stacks, rank_command
+from ktrain.guard import Guard
+from ktrain_launcher.process import ask_for_stacks, rank_command
 from tests.launcher.gang import is_alive, kill, until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
