@@ -25,16 +25,19 @@ def losses(rank: Rank, steps: int) -> list[float]:
     import shakespeare
 
     changes = [f"trainer.duration={steps}step", "trainer.batch.micro=3", "trainer.log.every=1step", "procsPerNode=1"]
-    changes += ["trainer.schedule.warmup=10step", "trainer.eval.every=1000step"]
+    changes += ["trainer.schedule.warmup=10step", "trainer.eval.maxSamples=8"]
     spec = load_job(EXAMPLE / "job.yaml", changes).job.spec.trainer
     assert spec is not None
     rng.seed_all(rng.key(spec.seed, rng.INIT))
     model = shakespeare.GPT(**spec.model.args)
-    loader = data.Loader(data.Fetch(shakespeare.CharBlocks("train"), lambda batch: batch, spec.seed))
+    train, val = (
+        data.Loader(data.Fetch(shakespeare.CharBlocks(split), lambda batch: batch, spec.seed))
+        for split in ("train", "val")
+    )
     history = History()
     run = assemble(
         spec,
-        Parts(model, task.make(spec.task), loader, None),
+        Parts(model, task.make(spec.task), train, val),
         _world(rank),
         nowhere(),
         stop=StopFlag(),
