@@ -100,11 +100,13 @@ def panel(title: str, picture: Picture, losses: Sequence[float], *, now: float) 
     from rich.console import Group
     from rich.panel import Panel as Box
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
     first = picture.first
     head = Text(progress.line(picture, now=now))
-    bar = ProgressBar(total=1.0, completed=first.get("progress", 0.0), width=60)
+    bar = Table.grid()  # a bar by itself ends no line
+    bar.add_row(ProgressBar(total=1.0, completed=first.get("progress", 0.0), width=60))
     curve = Text(f"loss {sparkline(losses)}" if losses else "")
     return Box(Group(head, bar, curve, ranks(picture, now=now)), title=title, title_align="left")
 

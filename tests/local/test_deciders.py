@@ -1,16 +1,18 @@
 """What `ktrain run` decides, without a process."""
 
+import io
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ktrain.history import Commit, Head
 from ktrain.local import ending, operator, progress
 from ktrain.local.history import Taken
 from ktrain.local.mapping import Machine, adapt
 from ktrain.local.status import Picture
-from ktrain.local.view import row, sparkline
+from ktrain.local.view import panel, row, sparkline
 from ktrain.names import CliExit
 from ktrain.spec import TrainingJob
 from ktrain.spec.platform import Restart
@@ -100,6 +102,14 @@ class TestProgress:
     def test_a_rank_is_a_row(self) -> None:
         assert row(FIRST, now=1000.0) == ("0", "train", "120", "0.5s", "300 MiB")
         assert row({"rank": 1, "alive": False, "exit_code": 137}, now=0) == ("1", "exit 137", "", "", "")
+
+    def test_the_panel_has_a_line_for_each_thing(self) -> None:
+        console = Console(width=80, file=io.StringIO(), color_system=None)
+        console.print(panel("demo", Picture(("running",), (FIRST,)), [3.0, 2.0], now=1000.0))
+        assert isinstance(console.file, io.StringIO)
+        lines = console.file.getvalue().splitlines()
+        for beginning in ("│ step 120/2000", "│ ━", "│ loss █▁", "│ rank", "│    0  train"):
+            assert any(line.startswith(beginning) for line in lines), beginning
 
     def test_a_sparkline_shows_gaps(self) -> None:
         assert sparkline([1.0, 2.0, float("nan"), 8.0]) == "▁▂ █"
