@@ -76,7 +76,7 @@ class TestOperator:
 
 FIRST = {
     "rank": 0, "step": 120, "total_steps": 2000.0, "loss": 2.3125, "metrics": {"val/loss": 2.4}, "samples_per_second": 84.2,
-    "eta_seconds": 190.0, "phase": "train", "checkpoint_step": 100, "checkpoint_at": 988.0, "last_step_at": 999.5,
+    "eta_seconds": 190.0, "phase": "train", "progress": 0.5, "checkpoint_step": 100, "checkpoint_at": 988.0, "last_step_at": 999.5,
     "memory_bytes": 300 << 20, "alive": True,
 }  # fmt: skip
 
