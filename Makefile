@@ -43,7 +43,7 @@ bench-%: setup  ## One benchmark: make bench-cli_start.
 
 docs: setup  ## Build the documentation into site/.
 	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group docs
-	$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 schema: setup  ## Write what is made from the code anew: the JSON Schema and the reference pages.
 	$(BIN)/ktrain schema > schema/job.schema.json
