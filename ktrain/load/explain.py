@@ -57,7 +57,7 @@ def _best(found: list[ErrorDetails], document: Document, path: Location) -> Erro
 
 def _problem(path: Location, error: ErrorDetails, where: Where) -> Problem:
     kind = error["type"]
-    of_key = kind in {"extra_forbidden"}
+    of_key = kind == "extra_forbidden"
     message, hint = _words(path, error)
     at = path[:-1] if kind == "missing" else path
     return Problem(

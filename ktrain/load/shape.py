@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ktrain.spec import Model, TrainingJob
-
-_FREE: Final[tuple[Any, ...]] = (Any,)
 
 
 def keys_at(path: Sequence[str | int]) -> list[str]:

@@ -1,6 +1,6 @@
 """The parts of the job file that say where and how the job runs on a cluster."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema, model_validator
 
@@ -177,6 +177,3 @@ class Script(Model):
     )
     args: tuple[str, ...] = setting((), resume="warn", doc="its arguments")
     duration: Span | None = setting(None, resume="free", doc="length, for progress and ETA only")
-
-
-PodPatch = dict[str, Any]

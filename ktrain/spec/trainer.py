@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import StringConstraints, field_validator, model_validator
 
 from ktrain.spec.base import Model, setting
 from ktrain.units import Span
@@ -11,7 +11,6 @@ Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Monitor = Annotated[str, StringConstraints(pattern=r"^val/[A-Za-z_][\w.]*$", max_length=200)]
 Args = dict[str, Any]
-TrainingSpan = Annotated[Span, Field(description="ep, step, sample or tok")]
 
 
 def _positive(span: Span) -> Span:

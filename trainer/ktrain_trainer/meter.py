@@ -21,7 +21,6 @@ class Meter:
     def __init__(self, snapshot: Snapshot, sender: Sender | None, *, total_steps: float) -> None:
         self.snapshot = snapshot
         self._sender = sender
-        self._total_steps = total_steps
         self._sent = 0.0
         self._since = _Interval()
         snapshot.total_steps = total_steps
