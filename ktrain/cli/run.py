@@ -50,9 +50,10 @@ def command(
 
 
 def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, job_file: Path) -> int:
+    from ktrain.history import job_storage
     from ktrain.local import ending
     from ktrain.local.gang import Gang
-    from ktrain.local.history import job_storage, metrics, take
+    from ktrain.local.history import metrics, take
     from ktrain.local.run import Interrupts, Runner
     from ktrain.local.view import open_view
     from ktrain.storage import scoped

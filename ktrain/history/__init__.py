@@ -2,7 +2,8 @@
 
 from ktrain.history.head import claim_epoch, commit, mark_done, read_head
 from ktrain.history.model import FORMAT, Commit, Head, Token
-from ktrain.history.runs import RunInfo, begin_run, current_run, list_runs
+from ktrain.history.place import job_storage, opener
+from ktrain.history.runs import RunInfo, begin_run, current_run, is_run, list_runs
 
 __all__ = [
     "FORMAT",
@@ -17,4 +18,7 @@ __all__ = [
     "claim_epoch",
     "commit",
     "mark_done",
+    "is_run",
+    "job_storage",
+    "opener",
 ]

@@ -27,6 +27,11 @@ class RunInfo:
     head: Head | None  # None until its first epoch is claimed
 
 
+def is_run(name: str) -> bool:
+    """Whether a folder of this name is a run's."""
+    return _RUN.fullmatch(name) is not None
+
+
 def current_run(job_storage: Storage) -> str | None:
     """The run that a resubmission resumes, None when the job never began."""
     found = _read_pointer(job_storage)
@@ -57,7 +62,7 @@ def begin_run(job_storage: Storage, spec_document: dict[str, Any]) -> str:
 def list_runs(job_storage: Storage) -> list[RunInfo]:
     """All runs of the job, the oldest first."""
     current = current_run(job_storage)
-    runs = [_info(job_storage, run, current) for run in job_storage.folders() if _RUN.fullmatch(run)]
+    runs = [_info(job_storage, run, current) for run in job_storage.folders() if is_run(run)]
     return sorted((run for run in runs if run), key=lambda run: run.begun)
 
 
@@ -77,6 +82,6 @@ def _read_pointer(job_storage: Storage) -> tuple[str, str] | None:
     document = parse_object(data, where)
     check_format(document, where)
     run = document.get("run")
-    if not isinstance(run, str) or not _RUN.fullmatch(run):
+    if not isinstance(run, str) or not is_run(run):
         raise CheckpointError(f"{where} is damaged: its run is {run!r}, expected a uuid")
     return run, tag

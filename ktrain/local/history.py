@@ -8,9 +8,9 @@ from typing import Any
 
 from ktrain import names, resume
 from ktrain.errors import NotFound, StorageError
-from ktrain.history import Head, begin_run, current_run, read_head
+from ktrain.history import Head, begin_run, current_run, job_storage, read_head
 from ktrain.spec import TrainingJob
-from ktrain.storage import Storage, open_storage, scoped
+from ktrain.storage import Storage, scoped
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,6 @@ def metrics(head: Head | None, storage: Storage) -> Mapping[str, float]:
         return {}
     found = manifest.get("meta", {}).get("progress", {}).get("metrics", {})
     return found if isinstance(found, dict) else {}
-
-
-def job_storage(job: TrainingJob, url: str) -> Storage:
-    """The job's folder in its storage, with all its runs."""
-    storage = job.spec.storage
-    whole = open_storage(url, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
-    return scoped(whole, f"{job.metadata.namespace}/{job.metadata.name}")
 
 
 def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:

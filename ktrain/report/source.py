@@ -1,20 +1,16 @@
 """Which run a report is about: a job file's current one, or the run or job folder that is named."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ktrain import names
 from ktrain.errors import NotFound, SpecError
-from ktrain.history import Head, current_run, read_head
+from ktrain.history import Head, current_run, is_run, job_storage, read_head
 from ktrain.load import load_job
-from ktrain.local.history import job_storage
 from ktrain.records import Records, read_records
 from ktrain.storage import Storage, open_storage, scoped
-
-_RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ def _find(source: str) -> tuple[Storage, str]:
         storage = job_storage(loaded.job, loaded.storage_url)
     else:
         storage = open_storage(source)
-        if _RUN.fullmatch(source.rstrip("/").rsplit("/", 1)[-1]):
+        if is_run(source.rstrip("/").rsplit("/", 1)[-1]):
             return storage, ""
     run = current_run(storage)
     if run is None:

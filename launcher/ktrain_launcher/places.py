@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktrain.errors import Conflict
-from ktrain.history import begin_run, current_run
+from ktrain.history import begin_run, current_run, job_storage
 from ktrain.spec import TrainingJob
-from ktrain.storage import Storage, open_storage, scoped
+from ktrain.storage import Storage, scoped
 from ktrain_launcher.journal import Journal
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.stop import Stop
@@ -27,11 +27,7 @@ class Places:
 
 def open_places(pod: Pod, job: TrainingJob, stop: Stop, say: Say) -> Places | None:
     """Opens them; None when we are told to stop while node 0 has not begun a run yet."""
-    given = job.spec.storage
-    base = open_storage(
-        pod.storage_url or given.url, endpoint=given.endpoint, region=given.region, ca_bundle=given.ca_bundle
-    )
-    storage = scoped(base, f"{job.metadata.namespace}/{job.metadata.name}")
+    storage = job_storage(job, pod.storage_url)
     run_id = pod.run or _find_run(storage, pod, job, stop)
     if run_id is None:
         return None

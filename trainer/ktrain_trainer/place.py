@@ -6,12 +6,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ktrain import names
-from ktrain.history import Token, begin_run, claim_epoch, current_run, mark_done, read_head
+from ktrain.history import Token, begin_run, claim_epoch, current_run, job_storage, mark_done, opener, read_head
 from ktrain.spec import TrainingJob
 from ktrain.storage import Storage, open_storage, scoped
 from ktrain_trainer import checkpoint
@@ -48,31 +47,27 @@ def read_job(env: Mapping[str, str] = os.environ) -> TrainingJob:
 
 def given(job: TrainingJob, env: Mapping[str, str] = os.environ) -> Place:
     """By the launcher's environment."""
-    storage = job.spec.storage
-    url = env.get(names.ENV_STORAGE_URL) or storage.url
-    opener = partial(open_storage, endpoint=storage.endpoint, region=storage.region, ca_bundle=storage.ca_bundle)
     run = env[names.ENV_RUN]
     return Place(
-        scoped(opener(url), f"{job.metadata.namespace}/{job.metadata.name}/{run}"),
+        scoped(job_storage(job, env.get(names.ENV_STORAGE_URL)), run),
         Token(int(env.get(names.ENV_ATTEMPT, "1")), int(env[names.ENV_EPOCH])),
         run,
         Path(env.get(names.ENV_SCRATCH) or tempfile.gettempdir()),
-        opener,
+        opener(job),
     )
 
 
 def claim(url: str, name: str, world: World, *, fresh: bool, document: Mapping[str, Any]) -> Place:
     """Without a launcher: the current run of this name (or a new one), the next attempt. A collective."""
-    whole = open_storage(url)
-    job_storage = scoped(whole, f"default/{name}")
+    folder = scoped(open_storage(url), f"default/{name}")
     taken: dict[str, Any] = {}
     if world.is_first:
-        run = (None if fresh else current_run(job_storage)) or begin_run(job_storage, dict(document))
-        head = read_head(scoped(job_storage, run))
-        token = claim_epoch(scoped(job_storage, run), attempt=head.attempt + 1 if head else 1)
+        run = (None if fresh else current_run(folder)) or begin_run(folder, dict(document))
+        head = read_head(scoped(folder, run))
+        token = claim_epoch(scoped(folder, run), attempt=head.attempt + 1 if head else 1)
         taken = {"run": run, "attempt": token.attempt, "epoch": token.epoch}
     taken = world.share(taken)
-    storage = scoped(job_storage, taken["run"])
+    storage = scoped(folder, taken["run"])
     return Place(storage, Token(taken["attempt"], taken["epoch"]), taken["run"], Path(tempfile.gettempdir()))
 
 
