@@ -5,7 +5,6 @@ import os
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import TensorDataset
 
 import ktrain_trainer as ktrain
@@ -17,10 +16,10 @@ dataset = TensorDataset(inputs, inputs.square().sum(1, keepdim=True))
 
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 1))
-replica = DistributedDataParallel(model)
+replica = run.replicate(model)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
-loader = run.loader(dataset, batch=64, epochs=int(os.environ.get("EPOCHS", "4")))
+loader = run.loader(dataset, batch=60, epochs=int(os.environ.get("EPOCHS", "4")))
 checkpoint = run.checkpoint(model=model, optimizer=optimizer, loader=loader, every="20step")
 checkpoint.restore()
 for x, y in loader:

@@ -21,9 +21,10 @@ replica = DistributedDataParallel(model)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
 sampler = DistributedSampler(dataset)
+loader = DataLoader(dataset, batch_size=60 // world_size, sampler=sampler)
 for epoch in range(int(os.environ.get("EPOCHS", "4"))):
     sampler.set_epoch(epoch)
-    for x, y in DataLoader(dataset, batch_size=64 // world_size, sampler=sampler):
+    for x, y in loader:
         loss = F.mse_loss(replica(x), y)
         optimizer.zero_grad()
         loss.backward()

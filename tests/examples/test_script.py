@@ -24,21 +24,23 @@ def losses(text: str) -> list[str]:
     return LOSS.findall(text)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, ranks: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ktrain", "run", str(EXAMPLE / "job.yaml"), "--set", f"storage.url={folder}"],
+        [sys.executable, "-m", "ktrain", "run", str(EXAMPLE / "job.yaml"), "--set", f"storage.url={folder}",
+         "--set", f"procsPerNode={ranks}"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "EPOCHS": "40"},
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_a_killed_script_goes_on_bit_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_killed_script_goes_on_bit_equal(ranks: int, tmp_path: Path) -> None:
     """SIGKILL to everything in the middle; the losses from the restored step on are those of the undisturbed run."""
-    _, err = start(tmp_path / "whole").communicate(timeout=120)
+    _, err = start(tmp_path / "whole", ranks).communicate(timeout=120)
     whole = losses(err)
-    assert len(whole) == 40 * 2000 // 64
+    assert len(whole) == 40 * 2000 // 60
 
-    killed = start(tmp_path / "killed")
+    killed = start(tmp_path / "killed", ranks)
     assert killed.stderr is not None
     seen = 0
     for line in killed.stderr:
@@ -47,7 +49,7 @@ def test_a_killed_script_goes_on_bit_equal(tmp_path: Path) -> None:
             break
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    _, err = start(tmp_path / "killed").communicate(timeout=120)
+    _, err = start(tmp_path / "killed", ranks).communicate(timeout=120)
     resumed = losses(err)
     assert 0 < len(resumed) < len(whole)
     assert resumed == whole[-len(resumed) :]

@@ -24,6 +24,7 @@ from ktrain_trainer.checkpoint import Pending, Retention
 from ktrain_trainer.data import Collate, Fetch, Loader, check_source, to_device
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.meter import Meter
+from ktrain_trainer.parallel.replica import Replica
 from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.sinks import open_sinks
@@ -76,6 +77,10 @@ class ScriptRun:
         fetch = Fetch(check_source(dataset, "dataset"), collate or default_collate, seed)
         stream = Stream(len(dataset), seed=seed, shuffle=shuffle)
         return ScriptLoader(self, Loader(fetch, workers), stream, batch=batch, epochs=epochs, seed=seed)
+
+    def replicate(self, model: nn.Module) -> Replica:
+        """In place of DistributedDataParallel: the same gradients, and bit-exact through restarts at any number of ranks."""
+        return Replica(model, self._world.control, self.world_size)
 
     def checkpoint(
         self,

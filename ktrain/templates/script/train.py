@@ -4,7 +4,6 @@ import ktrain_trainer as ktrain  # +
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 run = ktrain.init()  # + joins the ranks; on a signal, should_stop() will tell
 
@@ -14,7 +13,7 @@ dataset = torch.utils.data.TensorDataset(inputs, inputs.square().sum(1, keepdim=
 
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 1)).to(run.device)
-replica = DistributedDataParallel(model) if run.world_size > 1 else model
+replica = run.replicate(model)  # + for DistributedDataParallel(model): the same gradients, exact at any number of ranks
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
 loader = run.loader(dataset, batch=64, epochs=10)  # + this rank's share, in an order that survives restarts

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from ktrain.errors import CheckpointError
 from ktrain_trainer.checkpoint.optimizer import collect_optimizer
+from ktrain_trainer.parallel.replica import Replica
 
 MODEL: Final = "model."
 EXTRA: Final = "extra."
@@ -81,7 +82,7 @@ def _buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def unwrap(model: nn.Module) -> nn.Module:
     """The user's own module, without DDP and torch.compile around it."""
     while True:
-        if isinstance(model, DistributedDataParallel | DataParallel):
+        if isinstance(model, DistributedDataParallel | DataParallel | Replica):
             model = model.module
         elif (inner := model._modules.get("_orig_mod")) is not None:
             model = inner

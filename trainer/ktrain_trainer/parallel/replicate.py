@@ -8,7 +8,6 @@ Our own reducer rather than torch's DistributedDataParallel, for three reasons:
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -16,23 +15,12 @@ import torch.distributed as dist
 from torch import nn
 
 from ktrain_trainer.parallel.base import Votes
+from ktrain_trainer.parallel.buckets import bucket, groups
 from ktrain_trainer.parallel.buffers import Buffers, broadcast
 
-FIRST_BUCKET_BYTES: Final = 1 << 20  # small, so that reduction starts early in backward
-BUCKET_BYTES: Final = 25 << 20
 _VOTES: Final = 4  # weight in two parts, stop, save
 _NOTHING: Final = nullcontext()
 _SPLIT: Final = 4096.0  # float32 holds 24 bits: the weight travels as two numbers, whole up to 2**36
-
-
-@dataclass(slots=True)
-class _Bucket:
-    flat: torch.Tensor  # gradients, then (in the last bucket) the votes
-    grads: torch.Tensor  # view of flat without the votes
-    params: list[nn.Parameter]
-    views: list[torch.Tensor]
-    waiting: int = 0
-    work: Any = None
 
 
 class Replicated:
@@ -43,22 +31,23 @@ class Replicated:
     def __init__(self, model: nn.Module, group: Any) -> None:
         self.model = model
         self._group = group
-        self._buckets = _buckets([param for param in model.parameters() if param.requires_grad])
-        self._of = {id(param): bucket for bucket in self._buckets for param in bucket.params}
-        self._votes = self._buckets[-1].flat[-_VOTES:]
+        *parts, last = groups(model)
+        self._buckets = [*(bucket(params, more=0) for params in parts), bucket(last, more=_VOTES)]
+        self._of = {id(param): made for made in self._buckets for param in made.params}
+        self._votes = self._buckets[-1].more
         self._is_last = False
         self._next = 0
-        for param in (param for bucket in self._buckets for param in bucket.params):
+        for param in (param for made in self._buckets for param in made.params):
             param.register_post_accumulate_grad_hook(self._on_ready)  # type: ignore[no-untyped-call]
         broadcast([*model.parameters(), *model.buffers()], group)
         self._buffers = Buffers(model, group)
 
     def begin(self) -> None:
-        for bucket in self._buckets:
-            bucket.flat.zero_()
-            bucket.waiting = len(bucket.params)
-            bucket.work = None
-            for param, view in zip(bucket.params, bucket.views, strict=True):
+        for made in self._buckets:
+            made.flat.zero_()
+            made.waiting = len(made.params)
+            made.work = None
+            for param, view in zip(made.params, made.views, strict=True):
                 param.grad = view
         self._next = 0
         self._buffers.begin()
@@ -73,19 +62,19 @@ class Replicated:
         self._votes.copy_(torch.tensor(values, dtype=self._votes.dtype))
 
     def reduce(self) -> Votes:
-        self._launch(len(self._buckets), is_ready=lambda _bucket: True)
-        for bucket in self._buckets:
-            bucket.work.wait()
+        self._launch(len(self._buckets), is_ready=lambda _it: True)
+        for made in self._buckets:
+            made.work.wait()
         high, low, stop, save = self._votes.tolist()  # the step's one read from the device
         return Votes(high * _SPLIT + low, stop, save)
 
     def norm(self) -> torch.Tensor:
-        norms: list[torch.Tensor] = [torch.linalg.vector_norm(bucket.grads) for bucket in self._buckets]
+        norms: list[torch.Tensor] = [torch.linalg.vector_norm(made.grads) for made in self._buckets]
         return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
 
     def scale(self, factor: torch.Tensor | float) -> None:
-        for bucket in self._buckets:
-            bucket.grads.mul_(factor)
+        for made in self._buckets:
+            made.grads.mul_(factor)
 
     def sync_buffers(self) -> None:
         self._buffers.sync()
@@ -93,34 +82,10 @@ class Replicated:
     def _on_ready(self, param: torch.Tensor) -> None:
         if self._is_last:
             self._of[id(param)].waiting -= 1
-            self._launch(len(self._buckets), is_ready=lambda bucket: bucket.waiting == 0)
+            self._launch(len(self._buckets), is_ready=lambda it: it.waiting == 0)
 
     def _launch(self, end: int, *, is_ready: Any) -> None:
         # In bucket order and never out of it: ranks must start the same collectives in the same order.
-        while self._next < end and is_ready(bucket := self._buckets[self._next]):
-            bucket.work = dist.all_reduce(bucket.flat, group=self._group, async_op=True)
+        while self._next < end and is_ready(made := self._buckets[self._next]):
+            made.work = dist.all_reduce(made.flat, group=self._group, async_op=True)
             self._next += 1
-
-
-def _buckets(params: list[nn.Parameter]) -> list[_Bucket]:
-    groups: list[list[nn.Parameter]] = []
-    size = 0
-    for param in reversed(params):  # backward reaches the last parameters first
-        limit = FIRST_BUCKET_BYTES if len(groups) <= 1 else BUCKET_BYTES
-        same = groups and (groups[-1][0].dtype, groups[-1][0].device) == (param.dtype, param.device)
-        if not same or size >= limit:
-            groups.append([])
-            size = 0
-        groups[-1].append(param)
-        size += param.numel() * param.element_size()
-    return [_bucket(group, extra=_VOTES if group is groups[-1] else 0) for group in groups]
-
-
-def _bucket(params: list[nn.Parameter], *, extra: int) -> _Bucket:
-    total = sum(param.numel() for param in params)
-    flat = torch.zeros(total + extra, dtype=params[0].dtype, device=params[0].device)
-    views, at = [], 0
-    for param in params:
-        views.append(flat[at : at + param.numel()].view_as(param))
-        at += param.numel()
-    return _Bucket(flat, flat[:total], params, views)
