@@ -29,6 +29,11 @@ class Taken:
         return self.head is not None and self.head.done
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is kept in a folder of this machine."""
+        return self.url.startswith("file:")
+
+    @property
     def step(self) -> int:
         """Of the newest commit; 0 before the first."""
         return self.head.newest.step if self.head and self.head.newest else 0

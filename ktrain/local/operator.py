@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from ktrain.names import Exit
 from ktrain.spec.platform import Restart
 
 
@@ -16,16 +17,19 @@ class Verdict:
     pause: timedelta = timedelta(0)
 
 
-def judge(code: int, *, stopping: bool, failures: Sequence[float], now: float, budget: Restart) -> Verdict:
+def judge(
+    code: int, *, stopping: bool, failures: Sequence[float], now: float, budget: Restart, is_local: bool = False
+) -> Verdict:
     """restartPolicy ExitCode: 0 is done, 1 to 127 is for good, from 128 on the pod comes back, within the budget.
 
     failures: when launchers failed before (this one included), in seconds. A preemption (143) costs nothing.
+    is_local: storage is a folder here. A disk that is full or forbidden stays so until somebody does something.
     """
     if code == 0:
         return Verdict("done")
     if stopping:
         return Verdict("leave")
-    if 0 < code < 128:
+    if 0 < code < 128 or (code == Exit.STORAGE and is_local):
         return Verdict("fail")
     if code == 143:
         return Verdict("restart")

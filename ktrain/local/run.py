@@ -113,7 +113,7 @@ class Runner:
             self._failures.append(now)
         verdict = operator.judge(
             code, stopping=self._asked_to_stop or self._failed, failures=self._failures, now=now,
-            budget=self.gang.mapped.job.spec.restart,
+            budget=self.gang.mapped.job.spec.restart, is_local=self.gang.taken.is_local,
         )  # fmt: skip
         if verdict.action == "restart":
             self._restart(node, code, verdict.pause)
@@ -123,7 +123,8 @@ class Runner:
             self._fail(node, code)
 
     def _restart(self, node: Node, code: int, pause: timedelta) -> None:
-        cause = _termination(node).get("cause") or f"exit {code}"
+        said = _termination(node)
+        cause = ": ".join(str(it) for it in (said.get("cause") or f"exit {code}", said.get("message")) if it)
         self.view.event(f"node {node.rank} ended ({cause}); starting it again in {pause.total_seconds():g} s")
         self._due[node.rank] = self.clock() + pause.total_seconds()
 

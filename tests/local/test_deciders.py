@@ -73,6 +73,11 @@ class TestOperator:
         verdict = operator.judge(code, stopping=stopping, failures=failures, now=100, budget=self.BUDGET)
         assert (verdict.action, verdict.pause) == (action, timedelta(seconds=pause))
 
+    @pytest.mark.parametrize(("is_local", "action"), [(True, "fail"), (False, "restart")])
+    def test_a_disk_here_does_not_mend_itself(self, is_local: bool, action: str) -> None:
+        verdict = operator.judge(201, stopping=False, failures=[], now=0, budget=self.BUDGET, is_local=is_local)
+        assert verdict.action == action
+
 
 FIRST = {
     "rank": 0, "step": 120, "total_steps": 2000.0, "loss": 2.3125, "metrics": {"val/loss": 2.4}, "samples_per_second": 84.2,

@@ -4,104 +4,17 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ktrain.history import current_run, read_head
 from ktrain.names import CliExit
 from ktrain.records import read_records
-from ktrain.storage import Storage, open_storage, scoped
+from tests.local.commands import DEADLINE, LONG, ktrain_run, run_storage, running, step
+from tests.local.processes import children, named, wait_until_gone
 
 pytestmark = pytest.mark.slow
-DEADLINE = 90
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    subprocess.run([sys.executable, "-m", "ktrain", "init", str(tmp_path / "demo")], check=True, capture_output=True)
-    return tmp_path / "demo"
-
-
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "ktrain", "run", "job.yaml", *args]
-
-
-def ktrain_run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*args), cwd=folder, capture_output=True, text=True, timeout=DEADLINE, check=False)
-
-
-@contextmanager
-def running(folder: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that trains: it has made steps and saved."""
-    process = subprocess.Popen(command(*args), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "committed=True" in line:
-                break
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def run_storage(folder: Path) -> Storage:
-    job = scoped(open_storage(str(folder / "runs")), "default/demo")
-    run = current_run(job)
-    assert run is not None
-    return scoped(job, run)
-
-
-def step(folder: Path) -> int:
-    head = read_head(run_storage(folder))
-    return head.newest.step if head and head.newest else 0
-
-
-LONG = (
-    "--set",
-    "trainer.duration=1000000step",
-    "--set",
-    "trainer.checkpoint.every=50step",
-    "--set",
-    "trainer.eval.every=1000000step",
-)
-
-
-def children(pid: int) -> list[int]:
-    """All processes below this one."""
-    found = [int(path.parts[2]) for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == pid]
-    return [it for child in found for it in (child, *children(child))]
-
-
-def _parent(stat: Path) -> int:
-    try:
-        return int(stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return 0
-
-
-def named(pids: list[int], name: str) -> list[int]:
-    return [pid for pid in pids if f"-m\0{name}\0".encode() in _command_line(pid) + b"\0"]
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    until = time.monotonic() + 20
-    while any(_command_line(pid) for pid in pids):
-        assert time.monotonic() < until, f"still there: {[_command_line(pid) for pid in pids]}"
-        time.sleep(0.05)
 
 
 def test_the_template_trains_to_its_end_and_says_what_is_next(folder: Path) -> None:
