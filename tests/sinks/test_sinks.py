@@ -14,7 +14,9 @@ from ktrain.storage import open_storage
 from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.sinks.jsonl import JsonLines
+from ktrain_trainer.sinks.mirror import Mirror
 from ktrain_trainer.sinks.tensorboard import TensorBoard
+from tests.faults import FaultyStorage, refuse
 
 TOKEN = Token(1, 2)
 
@@ -89,3 +91,32 @@ def test_tensorboard_lives_beside_the_checkpoints(tmp_path: Path) -> None:
         sink.write(record("eval", 3, values={"val/loss": 1.5}))
         sink.close()
     assert scalars(tmp_path / "a run" / "tensorboard", "val/loss") == [(3, 1.5)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reaches_storage_that_is_no_folder(tmp_path: Path) -> None:
+    """Two epochs on two pods: each with a scratch folder of its own."""
+    storage = MemoryStorage()
+    for epoch, restored, steps in ((1, 0, range(1, 11)), (2, 6, range(7, 13))):
+        sinks = open_sinks([Track(sink="tensorboard")], storage, Token(1, epoch), scratch=tmp_path / f"pod {epoch}")
+        for sink in sinks:
+            sink.write(record("start", restored, restored_step=restored))
+            for step in steps:
+                sink.write(record("step", step, loss=float(step)))
+            sink.close()
+    for found in storage.list("tensorboard/"):
+        copy = tmp_path / "copy" / found.key
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(storage.get(found.key)[0])
+    assert [step for step, _ in scalars(tmp_path / "copy" / "tensorboard", "train/loss")] == list(range(1, 13))
+
+
+def test_a_mirror_that_fails_complains_once_and_catches_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    storage = MemoryStorage()
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"1")
+    mirror = Mirror(tmp_path, FaultyStorage(storage, refuse, only="put", at=1, for_ever=False), "there")
+    mirror.sync()
+    mirror.close()
+    assert len([it for it in caplog.records if it.getMessage().startswith("there is not kept for now")]) == 1
+    assert {it.key for it in storage.list()} >= {"there/a", "there/c"}

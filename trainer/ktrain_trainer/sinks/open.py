@@ -12,6 +12,7 @@ from ktrain.spec.trainer import Track
 from ktrain.storage import Storage
 from ktrain_trainer.sinks.base import Sink
 from ktrain_trainer.sinks.jsonl import JsonLines
+from ktrain_trainer.sinks.mirror import Mirror
 from ktrain_trainer.sinks.tensorboard import TensorBoard
 
 
@@ -23,10 +24,13 @@ def open_sinks(track: Sequence[Track], storage: Storage, token: Token, *, scratc
             raise BuildError(
                 "trainer.track asks for tensorboard, which is not installed; install ktrain-operator[track]"
             )
-        sinks.append(TensorBoard(_folder(storage, scratch)))
+        sinks.append(_tensorboard(storage, token, scratch))
     return sinks
 
 
-def _folder(storage: Storage, scratch: Path) -> Path:
+def _tensorboard(storage: Storage, token: Token, scratch: Path) -> TensorBoard:
     local = unquote(storage.url.removeprefix("file://"))
-    return Path(local) / names.DIR_TENSORBOARD if local.startswith("/") else scratch / names.DIR_TENSORBOARD
+    if local.startswith("/"):
+        return TensorBoard(Path(local) / names.DIR_TENSORBOARD)
+    folder = scratch / names.DIR_TENSORBOARD / token.prefix  # of its own: what an epoch before wrote is there already
+    return TensorBoard(folder, Mirror(folder, storage, names.DIR_TENSORBOARD))

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ktrain_trainer.sinks.mirror import Mirror
+
 _SCALARS: Final = ("loss", "lr", "grad_norm", "samples_per_second", "tokens_per_second", "step_seconds", "data_seconds")
 
 
 class TensorBoard:
     """Opens with the start record: its restored_step purges what earlier epochs wrote after it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mirror: Mirror | None = None) -> None:
         self._folder = folder
+        self._mirror = mirror  # when the folder is not where the run is kept
         self._writer: Any = None
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -26,22 +29,29 @@ class TensorBoard:
         elif kind == "eval":
             self._add(record["values"], step)
             self.flush()
+        elif kind == "checkpoint":
+            self.flush()
 
     def flush(self) -> None:
         """To the files."""
         if self._writer is not None:
             self._writer.flush()
+            if self._mirror:
+                self._mirror.sync()
 
     def close(self) -> None:
         """To the files, and no more."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._mirror:
+            self._mirror.close()
 
     def _open(self, restored_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.close()
+        if self._writer is not None:  # a script that restores has begun twice
+            self._writer.close()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = SummaryWriter(str(self._folder), purge_step=restored_step + 1)
 
