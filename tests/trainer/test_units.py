@@ -236,3 +236,14 @@ def test_the_error_file_keeps_the_users_traceback(tmp_path: Any) -> None:
     assert document["kind"] == "IndexError"
     assert "[].pop()" in document["traceback"]
     assert (tmp_path / "error.json").exists()
+
+
+def test_a_lost_peer_is_a_sentence_unless_user_code_called_it() -> None:
+    lost = RuntimeError("[gloo/pair.cc:545] Read error: Connection reset by peer")
+    told = failures.report(lost, Exit.PEER, None, step=7)
+    assert told["message"].startswith("lost another rank: [gloo/")
+    assert told["traceback"] == ""
+    try:
+        raise lost
+    except RuntimeError as error:
+        assert "test_units.py" in failures.report(error, Exit.PEER, None, step=7)["traceback"]

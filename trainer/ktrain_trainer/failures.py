@@ -49,16 +49,23 @@ def classify(error: BaseException) -> Exit:
 
 def report(error: BaseException, code: Exit, path: Path | None, *, step: int) -> Mapping[str, Any]:
     """Writes the error file that the launcher reads; returns what is in it."""
+    is_ours = isinstance(error, KtrainError)
+    is_lost = not is_ours and code == Exit.PEER and not _is_in_user_code(error)
     document = {
         "code": int(code),
         "kind": type(error).__name__,
-        "message": str(error),
-        "traceback": "" if isinstance(error, KtrainError) else "".join(traceback.format_exception(error)),
+        "message": f"lost another rank: {error}" if is_lost else str(error),
+        "traceback": "" if is_ours or is_lost else "".join(traceback.format_exception(error)),
         "step": step,
     }
     if path is not None:
         path.write_text(json.dumps(document))
     return document
+
+
+def _is_in_user_code(error: BaseException) -> bool:
+    ours = tuple(str(Path(module.__file__ or "").parent) for module in (torch, sys.modules[__package__]))
+    return any(not frame.filename.startswith(ours) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def install_hook() -> None:
