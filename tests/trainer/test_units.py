@@ -243,7 +243,6 @@ def test_a_lost_peer_is_a_sentence_unless_user_code_called_it() -> None:
     told = failures.report(lost, Exit.PEER, None, step=7)
     assert told["message"].startswith("lost another rank: [gloo/")
     assert told["traceback"] == ""
-    try:
+    with pytest.raises(RuntimeError) as caught:
         raise lost
-    except RuntimeError as error:
-        assert "test_units.py" in failures.report(error, Exit.PEER, None, step=7)["traceback"]
+    assert "test_units.py" in failures.report(caught.value, Exit.PEER, None, step=7)["traceback"]
