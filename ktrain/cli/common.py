@@ -18,10 +18,25 @@ class Format(StrEnum):
 
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.YAML", help="The job file.")]
+
+
+def complete_key(begun: str) -> list[str]:
+    """For the shell: the keys below what is typed already, a section with a dot and a value with an equals sign."""
+    from ktrain.load.shape import keys_at
+
+    *path, start = begun.split(".")
+    above = "".join(f"{part}." for part in path)
+    where = path if path[:1] in (["metadata"], ["spec"]) else ["spec", *path]
+    return [f"{above}{key}{'.' if keys_at([*where, key]) else '='}" for key in keys_at(where) if key.startswith(start)]
+
+
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set trainer.optim.lr=0.01. Repeat for more."),
-]
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key: --set trainer.optim.lr=0.01. Repeat for more.",
+        autocompletion=complete_key,
+    ),
+]  # fmt: skip
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 
 

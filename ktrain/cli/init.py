@@ -14,7 +14,9 @@ from ktrain.templates import TEMPLATES, Template
 
 def command(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")] = Path(),
-    template: Annotated[str, typer.Option("--template", "-t", help="minimal or script.")] = "minimal",
+    template: Annotated[
+        str, typer.Option("--template", "-t", help="minimal or script.", autocompletion=lambda: list(TEMPLATES))
+    ] = "minimal",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> int:
     """Write a job file that works at once, with the code it needs."""

@@ -194,3 +194,23 @@ def test_the_exit_codes_are_published() -> None:
     table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     published = {int(code): name for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", table, re.MULTILINE)}
     assert published == {int(it): it.name for it in CliExit}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (("ktrain", "va"), ["validate"]),
+        (("ktrain", "run", "--fr"), ["--fresh"]),
+        (("ktrain", "run", "job.yaml", "--set", "trainer.opt"), ["trainer.optim."]),
+        (("ktrain", "run", "job.yaml", "--set", "trainer.optim.l"), ["trainer.optim.lr="]),
+        (("ktrain", "render", "job.yaml", "--set", "metadata.names"), ["metadata.namespace="]),
+        (("ktrain", "init", "--template", ""), ["minimal", "script"]),
+    ],
+    ids=["command", "option", "section", "key", "metadata", "template"],
+)
+def test_the_shell_completes(typed: tuple[str, ...], offered: list[str]) -> None:
+    words = {"COMP_WORDS": " ".join(typed), "COMP_CWORD": str(len(typed) - 1), "_KTRAIN_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ktrain"], env={**os.environ, **words}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == offered
