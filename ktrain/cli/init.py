@@ -1,6 +1,7 @@
 """`ktrain init`."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def command(
     written = write(TEMPLATES[template], folder, force=force)
     for path in written:
         say(f"wrote {path}")
-    here = "" if folder == Path() else f"cd {folder} && "
+    here = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     say(f"next: {here}ktrain run job.yaml")
     return CliExit.OK
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ktrain.cli.common import Format, Output, say, show
+from ktrain.cli.common import Format, Output, Sets, say, show
 from ktrain.errors import StorageError
 from ktrain.names import CliExit
 
@@ -13,13 +13,14 @@ from ktrain.names import CliExit
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A job file, or the folder or URL of a job or run.")],
     to: Annotated[Path, typer.Option("--to", help="The file to write.")] = Path("report.html"),
+    sets: Sets = None,
     output: Output = Format.text,
 ) -> int:
     """Write an HTML page about a run: curves, attempts, where the time went."""
     from ktrain.report.page import numbers, page
     from ktrain.report.source import read
 
-    told = read(run)
+    told = read(run, sets or ())
     if output is not Format.text:
         show(numbers(told.records, told.head), output)
         return CliExit.OK

@@ -3,7 +3,6 @@
 import glob
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
 
 if TYPE_CHECKING:
+    from ktrain.local.ending import Again
     from ktrain.local.mapping import Mapped
 
 
@@ -32,6 +32,7 @@ def command(
 
     Ctrl-C saves and stops; once more stops at once. The same command goes on from the last commit.
     """
+    from ktrain.local.ending import Again
     from ktrain.local.mapping import Machine, adapt
 
     loaded = load_job(job, sets or ())
@@ -46,10 +47,10 @@ def command(
         )
     for told in mapped.told:
         say(f"here: {told}")
-    return _run(loaded, mapped, fresh=fresh, quiet=quiet, output=output, job_file=job)
+    return _run(loaded, mapped, fresh=fresh, quiet=quiet, output=output, again=Again(str(job), tuple(sets or ())))
 
 
-def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, job_file: Path) -> int:
+def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, again: "Again") -> int:
     from ktrain.history import job_storage
     from ktrain.local import ending
     from ktrain.local.gang import Gang
@@ -62,7 +63,7 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
     for warning in taken.warnings:
         say(f"warning: {warning}")
     if taken.is_done:
-        say(ending.already_done(taken, str(job_file)))
+        say(ending.already_done(taken, again))
         return CliExit.OK
     if taken.step:
         say(f"resuming run {taken.run[:8]} from step {taken.step}")
@@ -88,7 +89,7 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
             head=head,
             seconds=seconds,
             cause=ended.cause,
-            job_file=str(job_file),
+            again=again,
             metrics=measured,
         )
     )

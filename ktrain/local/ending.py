@@ -1,12 +1,33 @@
 """What is said at the end of a run: how it went, where things are, and what to type next. Pure."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ktrain.history import Head
 from ktrain.local import progress
 from ktrain.local.history import Taken
 from ktrain.names import CliExit
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The commands for this job file with these settings, ready for a shell."""
+
+    job_file: str
+    sets: Sequence[str] = ()
+
+    @property
+    def run(self) -> str:
+        """Goes on."""
+        return shlex.join(["ktrain", "run", self.job_file, *_options(self.sets)])
+
+    @property
+    def report(self) -> str:
+        """Tells of it; only what says where the run is matters there."""
+        places = [it for it in self.sets if it.removeprefix("spec.").startswith(("storage.", "metadata."))]
+        return shlex.join(["ktrain", "report", self.job_file, *_options(places)])
 
 
 def text(
@@ -16,7 +37,7 @@ def text(
     head: Head | None,
     seconds: float,
     cause: Mapping[str, Any],
-    job_file: str,
+    again: Again,
     metrics: Mapping[str, float],
 ) -> str:
     """A few lines."""
@@ -24,15 +45,15 @@ def text(
     if metrics:
         lines.append("  " + "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     lines += [f"  {name:<12} {value}" for name, value in _places(taken, head)]
-    lines += [f"  next: {command}" for command in _next(code, job_file)]
+    lines += [f"  next: {command}" for command in _next(code, again, is_saved=bool(head and head.newest))]
     return "\n".join(lines)
 
 
-def already_done(taken: Taken, job_file: str) -> str:
+def already_done(taken: Taken, again: Again) -> str:
     """For a run that has nothing left to train."""
     lines = [f"this run is already done, at step {taken.step}"]
     lines += [f"  {name:<12} {value}" for name, value in _places(taken, taken.head)]
-    lines += [f"  next: ktrain report {job_file}", f"  next: ktrain run {job_file} --fresh   (a new run beside it)"]
+    lines += [f"  next: {again.report}", f"  next: {again.run} --fresh   (a new run beside it)"]
     return "\n".join(lines)
 
 
@@ -44,8 +65,13 @@ def _outcome(code: CliExit, head: Head | None, seconds: float, cause: Mapping[st
     if code is CliExit.JOB_FAILED:
         rank = f" on rank {cause['rank']}" if cause.get("rank") is not None else ""
         message = str(cause.get("message") or "no message").strip()
+        message = message.removeprefix(f"rank {cause.get('rank')} exited with {cause.get('code')}: ")
         return f"failed after {took}: {cause.get('cause', 'unknown')} (exit {cause.get('code')}){rank}: {message}"
     return f"stopped after {took}" + (f", saved at step {step}" if step is not None else ", nothing was saved yet")
+
+
+def _options(sets: Sequence[str]) -> list[str]:
+    return [word for it in sets for word in ("--set", it)]
 
 
 def _places(taken: Taken, head: Head | None) -> list[tuple[str, str]]:
@@ -57,9 +83,9 @@ def _places(taken: Taken, head: Head | None) -> list[tuple[str, str]]:
     return places
 
 
-def _next(code: CliExit, job_file: str) -> list[str]:
+def _next(code: CliExit, again: Again, *, is_saved: bool) -> list[str]:
     if code is CliExit.OK:
-        return [f"ktrain report {job_file}"]
+        return [again.report]
     if code is CliExit.JOB_FAILED:
-        return [f"ktrain run {job_file}   (when it is mended: goes on from the last commit)"]
-    return [f"ktrain run {job_file}   (goes on from there)"]
+        return [f"{again.run}   (when it is mended{': goes on from the last commit' if is_saved else ''})"]
+    return [f"{again.run}   ({'goes on from there' if is_saved else 'begins anew'})"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktrain import names, resume
-from ktrain.errors import NotFound, StorageError
+from ktrain.errors import NotFound, SpecError, StorageError
 from ktrain.history import Head, begin_run, current_run, job_storage, read_head
 from ktrain.spec import TrainingJob
 from ktrain.storage import Storage, scoped
@@ -70,13 +70,22 @@ def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
     document = job.model_dump(mode="json", by_alias=True)
     run = None if fresh else current_run(storage)
     if run is None:
-        run = begin_run(storage, document)
-        return Taken(run, 1, f"{storage.url}/{run}", None)
+        return _begin(storage, document)
     storage_of_run = scoped(storage, run)
     head = read_head(storage_of_run)
     begun: Mapping[str, Any] = json.loads(storage_of_run.get(names.KEY_SPEC)[0])
-    warnings = resume.check(begun, document)
+    try:
+        warnings = resume.check(begun, document)
+    except SpecError:
+        if head and head.newest:
+            raise
+        return _begin(storage, document)  # nothing was trained: whoever mends a mistake is not held to it
     if head and head.done and _is_raised(job, storage_of_run):
         storage_of_run.delete([names.KEY_DONE])  # launchers that find it leave at once
         head = dataclasses.replace(head, done=False)
     return Taken(run, head.attempt + 1 if head else 1, storage_of_run.url, head, tuple(warnings))
+
+
+def _begin(storage: Storage, document: dict[str, Any]) -> Taken:
+    run = begin_run(storage, document)
+    return Taken(run, 1, f"{storage.url}/{run}", None)

@@ -1,6 +1,7 @@
 """Which run a report is about: a job file's current one, or the run or job folder that is named."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ class Told:
     spec: dict[str, Any]
 
 
-def read(source: str) -> Told:
-    """SpecError or NotFound when there is no such run."""
-    storage, run = _find(source)
+def read(source: str, sets: Sequence[str] = ()) -> Told:
+    """SpecError or NotFound when there is no such run; `sets` change a job file as they did for the run."""
+    storage, run = _find(source, sets)
     run_storage = scoped(storage, run) if run else storage
     try:
         spec = json.loads(run_storage.get(names.KEY_SPEC)[0])
@@ -37,9 +38,9 @@ def read(source: str) -> Told:
     return Told(f"{name} · run {run[:8]}", run_storage.url, read_records(run_storage), read_head(run_storage), spec)
 
 
-def _find(source: str) -> tuple[Storage, str]:
+def _find(source: str, sets: Sequence[str]) -> tuple[Storage, str]:
     if "://" not in source and Path(source).is_file():
-        loaded = load_job(Path(source))
+        loaded = load_job(Path(source), sets)
         storage = job_storage(loaded.job, loaded.storage_url)
     else:
         storage = open_storage(source)

@@ -128,7 +128,7 @@ class TestEnding:
 
     def text(self, ended: CliExit, **cause: Any) -> str:
         return ending.text(
-            code=ended, taken=self.TAKEN, head=self.TAKEN.head, seconds=75, cause=cause, job_file="job.yaml",
+            code=ended, taken=self.TAKEN, head=self.TAKEN.head, seconds=75, cause=cause, again=ending.Again("my job.yaml", ("storage.url=s3://b", "trainer.seed=2")),
             metrics={"val/loss": 1.5},
         )  # fmt: skip
 
@@ -139,17 +139,23 @@ class TestEnding:
             "  run          file:///runs/demo/a",
             "  last         step 500",
             "  ranked       step 500 (1.5)",
-            "  next: ktrain report job.yaml",
+            "  next: ktrain report 'my job.yaml' --set storage.url=s3://b",
         ]
 
     def test_a_stopped_run_says_how_to_go_on(self) -> None:
         text = self.text(CliExit.INTERRUPTED)
         assert text.startswith("stopped after 1m15s, saved at step 500")
-        assert "next: ktrain run job.yaml   (goes on from there)" in text
+        assert (
+            "next: ktrain run 'my job.yaml' --set storage.url=s3://b --set trainer.seed=2   (goes on from there)"
+            in text
+        )
 
     def test_a_failed_run_says_why(self) -> None:
-        text = self.text(CliExit.JOB_FAILED, cause="user", code=70, rank=1, message="ValueError: no")
+        message = "rank 1 exited with 70: ValueError: no"
+        text = self.text(CliExit.JOB_FAILED, cause="user", code=70, rank=1, message=message)
         assert text.startswith("failed after 1m15s: user (exit 70) on rank 1: ValueError: no")
 
     def test_a_done_run_says_so(self) -> None:
-        assert ending.already_done(self.TAKEN, "job.yaml").startswith("this run is already done, at step 500")
+        assert ending.already_done(self.TAKEN, ending.Again("job.yaml")).startswith(
+            "this run is already done, at step 500"
+        )

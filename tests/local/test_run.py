@@ -106,6 +106,11 @@ def test_a_mistake_in_the_job_fails_it_with_a_sentence(change: str, told: str, f
     assert "ktrain_trainer/worker.py" not in done.stderr
 
 
+def test_a_mended_mistake_needs_no_fresh_when_nothing_was_trained(folder: Path) -> None:
+    assert ktrain_run(folder, "--set", "trainer.model.args.width=wide").returncode == CliExit.JOB_FAILED
+    assert ktrain_run(folder, "--set", "trainer.duration=50step").returncode == CliExit.OK
+
+
 def test_user_code_that_fails_is_shown_with_its_traceback(folder: Path) -> None:
     text = (folder / "train.py").read_text(encoding="utf-8")
     broken = text.replace("return self.points[index]", "return self.points[index + 1990]")
