@@ -67,6 +67,8 @@ def _outcome(code: CliExit, head: Head | None, seconds: float, cause: Mapping[st
         message = str(cause.get("message") or "no message").strip()
         message = message.removeprefix(f"rank {cause.get('rank')} exited with {cause.get('code')}: ")
         return f"failed after {took}: {cause.get('cause', 'unknown')} (exit {cause.get('code')}){rank}: {message}"
+    if code is CliExit.CONFLICT:
+        return f"ended after {took}: another process has taken this run over, and goes on with it"
     return f"stopped after {took}" + (f", saved at step {step}" if step is not None else ", nothing was saved yet")
 
 
@@ -88,4 +90,6 @@ def _next(code: CliExit, again: Again, *, is_saved: bool) -> list[str]:
         return [again.report]
     if code is CliExit.JOB_FAILED:
         return [f"{again.run}   (when it is mended{': goes on from the last commit' if is_saved else ''})"]
+    if code is CliExit.CONFLICT:
+        return [f"{again.run} --fresh   (a new run beside it)"]
     return [f"{again.run}   ({'goes on from there' if is_saved else 'begins anew'})"]

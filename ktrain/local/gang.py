@@ -56,6 +56,11 @@ class Gang:
             node.scratch.mkdir()
             self.nodes.append(node)
 
+    def is_taken_over(self) -> bool:
+        """Whether another `ktrain run` (or a cluster) has begun a later attempt at this run."""
+        head = self.taken.now(self.mapped.job, self.storage_url)
+        return head is not None and head.attempt > self.taken.attempt
+
     def start(self, node: Node) -> None:
         """Starts (or starts again) a node's launcher."""
         node.termination.unlink(missing_ok=True)

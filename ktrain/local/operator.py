@@ -13,12 +13,19 @@ from ktrain.spec.platform import Restart
 class Verdict:
     """What to do, and after which pause."""
 
-    action: Literal["done", "restart", "fail", "leave"]
+    action: Literal["done", "restart", "fail", "leave", "yield"]
     pause: timedelta = timedelta(0)
 
 
 def judge(
-    code: int, *, stopping: bool, failures: Sequence[float], now: float, budget: Restart, is_local: bool = False
+    code: int,
+    *,
+    stopping: bool,
+    failures: Sequence[float],
+    now: float,
+    budget: Restart,
+    is_local: bool = False,
+    is_taken_over: bool = False,
 ) -> Verdict:
     """restartPolicy ExitCode: 0 is done, 1 to 127 is for good, from 128 on the pod comes back, within the budget.
 
@@ -29,6 +36,8 @@ def judge(
         return Verdict("done")
     if stopping:
         return Verdict("leave")
+    if is_taken_over:  # coming back would only take it over in turn
+        return Verdict("yield")
     if 0 < code < 128 or (code == Exit.STORAGE and is_local):
         return Verdict("fail")
     if code == 143:

@@ -14,7 +14,7 @@ from ktrain.local.gang import Gang, Node
 from ktrain.local.status import Asker, Picture
 from ktrain.local.tail import Tail
 from ktrain.local.view import View
-from ktrain.names import CliExit
+from ktrain.names import CliExit, Exit
 
 TICK: Final = 0.1
 ASK_EVERY: Final = 0.5
@@ -62,6 +62,7 @@ class Runner:
     _due: dict[int, float] = field(default_factory=dict)  # node → when it starts again
     _open: set[int] = field(default_factory=set)  # nodes that have not ended for good
     _failed: bool = False
+    _is_taken_over: bool = False
     _asked_to_stop: bool = False
     _seen_epoch: int = 0
 
@@ -89,8 +90,7 @@ class Runner:
         if self.interrupts.count and not self._asked_to_stop:
             self._asked_to_stop = True
             self.view.event("saving and stopping; once more to stop at once")
-            self._stop_waiting()
-            self.gang.stop()
+            self._end_all()
         if self.interrupts.count > 1:
             self.gang.kill()
 
@@ -112,8 +112,9 @@ class Runner:
         if code not in {0, 143}:
             self._failures.append(now)
         verdict = operator.judge(
-            code, stopping=self._asked_to_stop or self._failed, failures=self._failures, now=now,
+            code, stopping=self._asked_to_stop or self._failed or self._is_taken_over, failures=self._failures, now=now,
             budget=self.gang.mapped.job.spec.restart, is_local=self.gang.taken.is_local,
+            is_taken_over=code == Exit.MEMBERSHIP and self.gang.is_taken_over(),
         )  # fmt: skip
         if verdict.action == "restart":
             self._restart(node, code, verdict.pause)
@@ -121,6 +122,9 @@ class Runner:
         self._open.discard(node.rank)
         if verdict.action == "fail":
             self._fail(node, code)
+        elif verdict.action == "yield":
+            self._is_taken_over = True
+            self._end_all()
 
     def _restart(self, node: Node, code: int, pause: timedelta) -> None:
         said = _termination(node)
@@ -131,6 +135,9 @@ class Runner:
     def _fail(self, node: Node, code: int) -> None:
         self._failed = True
         self.cause = {"code": code, "node": node.rank, **_termination(node)}
+        self._end_all()
+
+    def _end_all(self) -> None:
         self._stop_waiting()
         self.gang.stop()
 
@@ -156,6 +163,8 @@ class Runner:
     def _code(self) -> CliExit:
         if self._failed:
             return CliExit.JOB_FAILED
+        if self._is_taken_over:
+            return CliExit.CONFLICT
         if self._asked_to_stop:
             return CliExit.INTERRUPTED if self.interrupts.first is signal.SIGINT else CliExit.PREEMPTED
         return CliExit.OK

@@ -78,6 +78,16 @@ def _until(lines: Iterator[str], text: str) -> Iterator[str]:
             return
 
 
+def test_a_second_run_takes_over_and_the_first_gives_way(folder: Path) -> None:
+    with running(folder, *LONG) as first, running(folder, *LONG) as second:
+        _, told = first.communicate(timeout=DEADLINE)
+        assert first.returncode == CliExit.CONFLICT
+        assert "another process has taken this run over" in told
+        second.send_signal(signal.SIGTERM)
+        second.communicate(timeout=DEADLINE)
+        assert second.returncode == CliExit.PREEMPTED
+
+
 def test_nothing_outlives_a_killed_run(folder: Path) -> None:
     with running(folder, *LONG) as process:
         below = children(process.pid)
