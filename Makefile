@@ -5,7 +5,9 @@ PYTEST := $(BIN)/pytest
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format bench docs schema transcript clean
+.PHONY: help setup run test test-fast lint format bench docs schema transcript clean \
+  cluster-setup cluster-up cluster-down cluster-shell cluster-status
+NODES ?= 2
 
 help:  ## Print this help.
 	@awk -F ':.*## ' '/^[a-zA-Z_%-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -51,6 +53,21 @@ schema: setup  ## Write what is made from the code anew: the JSON Schema and the
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py
+
+cluster-setup: setup  ## Debian packages that the test cluster needs (root; says what is missing elsewhere).
+	@./hack/cluster/setup.sh
+
+cluster-up: cluster-setup  ## A real Kubernetes cluster on this machine, with operator, S3 and Prometheus: NODES=2.
+	@$(BIN)/python -m hack.cluster up --nodes $(NODES)
+
+cluster-down: setup  ## End it, and leave nothing behind.
+	@$(BIN)/python -m hack.cluster down
+
+cluster-shell: setup  ## A shell in its network, where kubectl and ktrain reach it.
+	@$(BIN)/python -m hack.cluster shell
+
+cluster-status: setup  ## Its nodes and pods.
+	@$(BIN)/python -m hack.cluster status
 
 clean:  ## Remove what make made.
 	rm -rf .venv .tools site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,3 @@
+module ktrain.dev/cluster/pause
+
+go 1.26.0

@@ -1,0 +1,192 @@
+"""Images: a Python base from Debian packages, the worker image by the project's Dockerfile, and both into the nodes.
+
+Nothing is pulled: the cluster has no way out, and what the tests run is the image that the Dockerfile makes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hack.cluster import daemons
+from hack.cluster.layout import CACHE, HERE, Node, bin_folder
+from hack.cluster.shell import NeedError, has, run, say, succeeds, wait
+
+ROOT: Final = HERE.parents[1]
+SUITE: Final = "bookworm"
+PACKAGES: Final = "python3,python3-venv,ca-certificates,tini"
+BASE: Final = f"localhost/ktrain-python:{SUITE}"
+_STORE: Final = CACHE / "buildah"
+_CERTIFICATES: Final = Path("/etc/ssl/certs")
+
+
+def ensure_base() -> None:
+    """A minimal Debian with Python, where the Dockerfile has python:…-slim elsewhere."""
+    if _has(BASE):
+        return
+    if not has("debootstrap"):
+        raise NeedError("debootstrap is not installed; `make cluster-setup` installs what the cluster needs")
+    say("cluster: building the base image")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, folder)
+        container = buildah("from", "scratch").strip()
+        buildah("add", container, folder, "/")
+        buildah("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", container)
+        buildah("commit", "--rm", container, BASE)
+
+
+def static_name(program: str) -> str:
+    """The image of one of our binaries; other binaries, another tag (and not `latest`, which would be pulled)."""
+    return f"ktrain.local/{program}:{bin_folder().name}"
+
+
+def ensure_static(program: str, *, at: str) -> str:
+    """The image of a program that needs nothing else, and stands at this path."""
+    name = static_name(program)
+    if not _has(name):
+        container = buildah("from", "scratch").strip()
+        buildah("copy", container, str(bin_folder() / program), at)
+        buildah("config", "--entrypoint", json.dumps([at]), "--user", "65532:65532", container)
+        buildah("commit", "--rm", container, name)
+    return name
+
+
+def build(target: str) -> str:
+    """The image of this target of the project's Dockerfile; its name carries the hash of what went in."""
+    ensure_base()
+    name = f"ktrain.local/{target}:{source_hash()}"
+    if _has(name):
+        return name
+    say(f"cluster: building the {target} image")
+    buildah(
+        "build", "--isolation=chroot", "--layers", "--network=host", f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",
+        *_arguments(PYTHON_IMAGE=BASE), *_arguments(**_of_this_machine()), "--target", target, "--tag", name, str(ROOT),
+    )  # fmt: skip
+    return name
+
+
+def source_hash() -> str:
+    """Of everything that the Dockerfile copies."""
+    digest = hashlib.sha256()
+    for folder in (
+        "Dockerfile",
+        ".dockerignore",
+        "pyproject.toml",
+        "uv.lock",
+        "README.md",
+        "ktrain",
+        "launcher",
+        "trainer",
+    ):
+        path = ROOT / folder
+        files = [path] if path.is_file() else sorted(it for it in path.rglob("*") if it.is_file())
+        for file in (it for it in files if "__pycache__" not in it.parts):
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def load(images: Sequence[str]) -> Path:
+    """A containerd store with these images, unpacked, made once; nodes link to its files."""
+    store = CACHE / "stores" / hashlib.sha256("\n".join(images).encode()).hexdigest()[:12]
+    if not store.exists():
+        begun = store.with_name(f".{store.name}")
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir(parents=True)
+        with _Runtime(begun) as socket:
+            for image in images:
+                _import(image, socket)
+        begun.rename(store)
+    return store
+
+
+def link(store: Path, node: Node) -> None:
+    """The store for a node: hard links, but its databases copied, since only these are written in place."""
+    to = node.storage
+    shutil.rmtree(to, ignore_errors=True)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    run("cp", "-al", store, to)
+    for database in to.rglob("*.db"):
+        data = database.read_bytes()
+        database.unlink()
+        database.write_bytes(data)
+
+
+class _Runtime:
+    """A containerd of its own while a store is filled."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._state = Path(tempfile.mkdtemp(prefix="ktrain-store-"))
+        self._socket = self._state / "containerd.sock"
+
+    def __enter__(self) -> Path:
+        config = self._state / "config.toml"
+        config.write_text(
+            f'version = 3\nroot = "{self._root}"\nstate = "{self._state}/state"\n'
+            f'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]\n'
+            f'[grpc]\n  address = "{self._socket}"\n[ttrpc]\n  address = "{self._socket}.ttrpc"\n'
+        )
+        daemons.start_here("store", bin_folder() / "containerd", "-c", config)
+        wait("containerd", lambda: succeeds([bin_folder() / "ctr", "-a", self._socket, "version"]))
+        return self._socket
+
+    def __exit__(self, *_: object) -> None:
+        daemons.stop("store")
+        shutil.rmtree(self._state, ignore_errors=True)
+
+
+def _import(image: str, socket: Path) -> None:
+    say(f"cluster: importing {image}")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        archive = Path(folder) / "image.tar"
+        buildah("push", "--disable-compression", image, f"oci-archive:{archive}:{image}")
+        run(
+            bin_folder() / "ctr",
+            "-a",
+            socket,
+            "-n",
+            "k8s.io",
+            "images",
+            "import",
+            "--local",
+            "--no-unpack=false",
+            archive,
+        )
+
+
+def buildah(*args: str) -> str:
+    """With a store of its own, in the cache."""
+    if not has("buildah"):
+        raise NeedError("buildah is not installed; `make cluster-setup` installs what the cluster needs")
+    return run("buildah", "--root", _STORE, "--runroot", "/run/ktrain-buildah", "--storage-driver", "overlay", *args)
+
+
+def _has(image: str) -> bool:
+    return succeeds(
+        [
+            "buildah",
+            "--root",
+            _STORE,
+            "--runroot",
+            "/run/ktrain-buildah",
+            "--storage-driver",
+            "overlay",
+            "inspect",
+            "--type=image",
+            image,
+        ]
+    )
+
+
+def _of_this_machine() -> dict[str, str]:
+    """Where packages come from here, and whose certificates that server has."""
+    names = ("SSL_CERT_FILE", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY", "NO_PROXY")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _arguments(**values: str) -> list[str]:
+    return [word for name, value in values.items() for word in ("--build-arg", f"{name}={value}")]
