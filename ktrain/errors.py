@@ -80,3 +80,31 @@ class PeerLostError(KtrainError):
     """Another rank, or the network to it, is gone."""
 
     exit = Exit.PEER
+
+
+class ClusterError(KtrainError):
+    """The cluster answered with a refusal, or there is none."""
+
+
+class ForbiddenError(ClusterError):
+    """Not allowed, or not logged in."""
+
+    cli_exit = CliExit.AUTH
+
+
+class MissingError(ClusterError):
+    """The cluster has no such object."""
+
+    cli_exit = CliExit.NOT_FOUND
+
+
+class TakenError(ClusterError):
+    """The name is taken, or the object has changed meanwhile."""
+
+    cli_exit = CliExit.CONFLICT
+
+
+class UnreachableError(ClusterError):
+    """The cluster, or the storage, does not answer."""
+
+    cli_exit = CliExit.UNREACHABLE

@@ -4,9 +4,11 @@ Nothing is pulled: the cluster has no way out, and what the tests run is the ima
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ SUITE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates,tini"
 BASE: Final = f"localhost/ktrain-python:{SUITE}"
 _STORE: Final = CACHE / "buildah"
+_STORES: Final = CACHE / "stores"
 _CERTIFICATES: Final = Path("/etc/ssl/certs")
 
 
@@ -91,22 +94,41 @@ def source_hash() -> str:
 
 def load(images: Sequence[str]) -> Path:
     """A containerd store with these images, unpacked, made once; nodes link to its files."""
-    store = CACHE / "stores" / hashlib.sha256("\n".join(images).encode()).hexdigest()[:12]
+    store = _STORES / hashlib.sha256("\n".join(images).encode()).hexdigest()[:12]
     if not store.exists():
         begun = store.with_name(f".{store.name}")
         shutil.rmtree(begun, ignore_errors=True)
-        begun.mkdir(parents=True)
+        _begin(begun)
         with _Runtime(begun) as socket:
             for image in images:
-                _import(image, socket)
+                _import(image, begun, socket)
         begun.rename(store)
+        _forget_old(store)
     return store
+
+
+def _begin(store: Path) -> None:
+    """From the newest store that is there: most layers are the same."""
+    known = sorted(_STORES.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
+    if known:
+        _copy(known[-1], store)
+    else:
+        store.mkdir(parents=True)
+
+
+def _forget_old(store: Path) -> None:
+    for other in _STORES.glob("[0-9a-f]*"):
+        if other != store:
+            shutil.rmtree(other)
 
 
 def link(store: Path, node: Node) -> None:
     """The store for a node: hard links, but its databases copied, since only these are written in place."""
-    to = node.storage
-    shutil.rmtree(to, ignore_errors=True)
+    shutil.rmtree(node.storage, ignore_errors=True)
+    _copy(store, node.storage)
+
+
+def _copy(store: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     run("cp", "-al", store, to)
     for database in to.rglob("*.db"):
@@ -139,23 +161,35 @@ class _Runtime:
         shutil.rmtree(self._state, ignore_errors=True)
 
 
-def _import(image: str, socket: Path) -> None:
+def _import(image: str, store: Path, socket: Path) -> None:
+    """Only the layers that the store has not: the packages of the worker image are gigabytes."""
     say(f"cluster: importing {image}")
+    layout = CACHE / "oci"  # layers that are there already are not written again
+    buildah("push", "--disable-compression", image, f"oci:{layout}:{image}")
+    index = json.loads((layout / "index.json").read_text())
+    entry = next(it for it in index["manifests"] if it["annotations"]["org.opencontainers.image.ref.name"] == image)
+    manifest = json.loads(_blob(layout, entry["digest"]).read_bytes())
+    wanted = [entry["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
+    known = store / "io.containerd.content.v1.content" / "blobs" / "sha256"
+    entry["annotations"] = {"io.containerd.image.name": image}
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         archive = Path(folder) / "image.tar"
-        buildah("push", "--disable-compression", image, f"oci-archive:{archive}:{image}")
-        run(
-            bin_folder() / "ctr",
-            "-a",
-            socket,
-            "-n",
-            "k8s.io",
-            "images",
-            "import",
-            "--local",
-            "--no-unpack=false",
-            archive,
-        )
+        with tarfile.open(archive, "w") as tar:
+            _add_text(tar, "oci-layout", (layout / "oci-layout").read_text())
+            _add_text(tar, "index.json", json.dumps({**index, "manifests": [entry]}))
+            for digest in (it for it in wanted if not (known / it.removeprefix("sha256:")).exists()):
+                tar.add(_blob(layout, digest), f"blobs/{digest.replace(':', '/')}")
+        run(bin_folder() / "ctr", "-a", socket, "-n", "k8s.io", "images", "import", "--local", archive)
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs" / digest.replace(":", "/")
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(text.encode())
+    tar.addfile(entry, io.BytesIO(text.encode()))
 
 
 def buildah(*args: str) -> str:

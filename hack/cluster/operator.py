@@ -4,6 +4,7 @@ import re
 
 from hack.cluster import binaries, images
 from hack.cluster.kubectl import kubectl
+from hack.cluster.layout import bin_folder
 from hack.cluster.shell import run, wait
 
 MODULE = "github.com/kubeflow/training-operator"
@@ -19,7 +20,7 @@ def ensure_image() -> str:
 def install() -> None:
     """Definitions, roles, webhooks and the deployment; returns when it is available."""
     folder = binaries.module_folder(MODULE) / "manifests" / "overlays" / "standalone"
-    manifests = run(binaries.bin_folder() / "kubectl", "kustomize", folder)
+    manifests = run(bin_folder() / "kubectl", "kustomize", folder)
     ours = re.sub(r"image: \S*training-operator:\S+", f"image: {images.static_name(PROGRAM)}", manifests)
     kubectl("apply", "--server-side", "-f", "-", stdin=ours)
     wait("the training operator", _is_available, seconds=90)

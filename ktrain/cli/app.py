@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "render": "Print exactly the objects that submit would send.",
     "schema": "Print the JSON Schema of job files, for editors.",
     "run": "Run a job here, without a cluster.",
+    "submit": "Create the job in a cluster.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
     "version": "Print the version.",
 }

@@ -37,6 +37,8 @@ Sets = Annotated[
         autocompletion=complete_key,
     ),
 ]  # fmt: skip
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="In place of the file's or the context's.")]
+Context = Annotated[str | None, typer.Option("--context", help="Of the kubeconfig, in place of its current one.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 
 

@@ -54,10 +54,10 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
     from ktrain.history import job_storage
     from ktrain.local import ending
     from ktrain.local.gang import Gang
-    from ktrain.local.history import metrics, take
     from ktrain.local.run import Interrupts, Runner
     from ktrain.local.view import open_view
     from ktrain.storage import scoped
+    from ktrain.taken import metrics, take
 
     taken = take(mapped.job, loaded.storage_url, fresh=fresh)
     for warning in taken.warnings:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ktrain.history import Head
 from ktrain.local import progress
-from ktrain.local.history import Taken
 from ktrain.names import CliExit
+from ktrain.taken import Taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ktrain import names
 from ktrain.guard import Guard, kill_group
-from ktrain.local.history import Taken
 from ktrain.local.mapping import Mapped
+from ktrain.taken import Taken
 
 
 @dataclass

@@ -55,12 +55,27 @@ def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     assert prepare(pod(tmp_path, sha256), SPEC, MemoryStorage()) == folder
 
 
-@pytest.mark.parametrize("name", ["../escaped.py", "lib/../../escaped.py"])
+@pytest.mark.parametrize("name", ["../escaped.py", "lib/../../escaped.py", "/escaped.py"])
 def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
     storage, sha256 = stored(archive(**{name: "x"}))
-    with pytest.raises(BuildError, match="cannot be unpacked"):
+    with pytest.raises(BuildError, match="leads out of its folder"):
         prepare(pod(tmp_path / "scratch", sha256), SPEC, storage)
     assert not list(tmp_path.rglob("escaped.py"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"), [(tarfile.SYMTYPE, "../../etc"), (tarfile.SYMTYPE, "/etc"), (tarfile.CHRTYPE, "")],
+    ids=["up", "root", "device"],
+)  # fmt: skip
+def test_links_that_lead_out_and_devices_are_refused(tmp_path: Path, kind: bytes, target: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
+        info = tarfile.TarInfo("lib/etc")
+        info.type, info.linkname = kind, target
+        packed.addfile(info)
+    storage, sha256 = stored(buffer.getvalue())
+    with pytest.raises(BuildError, match="leads out of its folder or is no file"):
+        prepare(pod(tmp_path, sha256), SPEC, storage)
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from rich.console import Console
 
 from ktrain.history import Commit, Head
 from ktrain.local import ending, operator, progress
-from ktrain.local.history import Taken
 from ktrain.local.mapping import Machine, adapt
 from ktrain.local.status import Picture
 from ktrain.local.view import panel, row, sparkline
 from ktrain.names import CliExit
 from ktrain.spec import TrainingJob
 from ktrain.spec.platform import Restart
+from ktrain.taken import Taken
 
 LAPTOP = Machine(gpus=0, cores=4)
 

@@ -1,0 +1,88 @@
+"""`ktrain submit`."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, say, show
+from ktrain.errors import SpecError
+from ktrain.load import Loaded, load_job
+from ktrain.names import CliExit
+
+if TYPE_CHECKING:
+    from ktrain.submit.create import Plan
+
+
+class DryRun(StrEnum):
+    """How far to go without creating anything."""
+
+    none = "none"
+    server = "server"
+
+
+def command(
+    job: JobFile,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new run beside those that are there.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete a job of this name that has ended; its run goes on.")
+    ] = False,
+    dry_run: Annotated[
+        DryRun, typer.Option("--dry-run", help="server: ask the cluster, and create nothing.")
+    ] = DryRun.none,
+    namespace: Namespace = None,
+    context: Context = None,
+    sets: Sets = None,
+    output: Output = Format.text,
+) -> int:
+    """Check a job file, upload its code, and create the job in the cluster."""
+    from ktrain.cluster import Cluster
+    from ktrain.submit import create
+
+    cluster = Cluster.connect(context=context)
+    loaded = _load(job, sets, namespace, cluster.namespace)
+    _lint(loaded)
+    create.refuse_taken(cluster, loaded.job, replace=replace)
+    made = create.plan(loaded, cluster, fresh=fresh)
+    for note in made.notes:
+        say(f"note: {note}")
+    create.dry_run(cluster, made)
+    if dry_run is DryRun.none:
+        create.create(cluster, made)
+    _tell(made, output, is_created=dry_run is DryRun.none)
+    return CliExit.OK
+
+
+def _load(job: Any, sets: list[str] | None, namespace: str | None, default: str) -> Loaded:
+    loaded = load_job(job, sets or ())
+    if namespace is None and "namespace" not in (loaded.document.get("metadata") or {}):
+        namespace = default
+    return load_job(job, [*(sets or ()), f"metadata.namespace={namespace}"]) if namespace else loaded
+
+
+def _lint(loaded: Loaded) -> None:
+    from ktrain.lint import lint
+
+    findings = lint(loaded.job)
+    for finding in findings:
+        say(f"{finding.level} {finding.code} {finding.path}: {finding.message}")
+    errors = [finding.code for finding in findings if finding.level == "error"]
+    if errors:
+        raise SpecError(f"the job would not work ({', '.join(errors)}); `ktrain lint --explain {errors[0]}` says why")
+
+
+def _tell(made: "Plan", output: Format, *, is_created: bool) -> None:
+    me = made.job.metadata
+    if output is not Format.text:
+        show({"name": me.name, "namespace": me.namespace, "run": made.run, "step": made.step,
+              "code": made.code.sha256 if made.code else None, "created": is_created}, output)  # fmt: skip
+        return
+    if not is_created:
+        say(f"the cluster would take job {me.name} in namespace {me.namespace}; nothing was created")
+        return
+    say(f"job {me.name} is in namespace {me.namespace}" + (f", run {made.run[:8]}" if made.run else ""))
+    if made.step:
+        say(f"  goes on from step {made.step}")
+    if made.code:
+        say(f"  code         {made.code.num_files} files, {made.code.sha256[:12]}")
+    say(f"  next: ktrain status {me.name} -n {me.namespace}")

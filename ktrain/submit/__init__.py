@@ -1,0 +1,1 @@
+"""From a job file to a job in a cluster: pack, plan, create."""
