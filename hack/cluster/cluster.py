@@ -9,26 +9,27 @@ from typing import Final
 
 from hack.cluster import binaries, cgroups, control, daemons, images, network, nodes, operator, pki, prometheus, s3
 from hack.cluster.kubectl import get
-from hack.cluster.layout import CACHE, LOGS, PREFIX, RUN, Node, bin_folder, nodes_up
+from hack.cluster.layout import CACHE, LOGS, PREFIX, RUN, Node, bin_folder
 from hack.cluster.shell import NeedError, run, say, wait
 
 _MARK: Final = RUN / "up"
 
 
 def up(num_nodes: int, *, is_bare: bool = False) -> None:
-    """Starts a cluster, unless the same one is up; a half-started one is taken down first."""
-    if _MARK.exists() and len(nodes_up()) == num_nodes and daemons.is_running("kube-apiserver"):
+    """Starts a cluster, unless the same one is up; a half-started one, or one with older images, is taken down first."""
+    folder = binaries.ensure()
+    store = _prepare_images(is_bare=is_bare)
+    mark = f"{num_nodes} nodes, {store.name}"
+    if _MARK.exists() and _MARK.read_text() == mark and daemons.is_running("kube-apiserver"):
         say(f"cluster: already up with {num_nodes} nodes")
         return
     if left():
         down()
-    folder = binaries.ensure()
-    store = _prepare_images(is_bare=is_bare)
     begun = time.monotonic()
     _start(folder, [Node(index) for index in range(1, num_nodes + 1)], store)
     if not is_bare:
-        _start_beside(folder)
-    _MARK.write_text(f"{num_nodes}\n")
+        _start_beside()
+    _MARK.write_text(mark)
     say(f"cluster: up with {num_nodes} nodes after {time.monotonic() - begun:.1f} s; `make cluster-shell` for a shell")
 
 
@@ -52,7 +53,7 @@ def _start(folder: Path, all_nodes: list[Node], store: Path) -> None:
     wait("every node", lambda: _ready() == len(all_nodes), seconds=90)
 
 
-def _start_beside(_folder: Path) -> None:
+def _start_beside() -> None:
     with ThreadPoolExecutor() as pool:
         for begun in (
             pool.submit(operator.install), pool.submit(prometheus.start),

@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from hack.cluster.layout import LOGS, PIDS
 from hack.cluster.shell import inside
+
+_ours: Final[dict[str, subprocess.Popen[bytes]]] = {}  # that this process has started, and must wait for when they end
 
 
 def start(name: str, namespace: str, *argv: str | Path, env: Mapping[str, str] | None = None) -> None:
@@ -22,7 +25,7 @@ def start_here(name: str, *argv: str | Path, env: Mapping[str, str] | None = Non
     for folder in (LOGS, PIDS):
         folder.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
+        process = _ours[name] = subprocess.Popen(
             list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env={**os.environ, **(env or {})},
         )  # fmt: skip
@@ -36,7 +39,7 @@ def stop(name: str, *, seconds: float = 5.0) -> None:
         _signal(pid, signal.SIGTERM)
         until = time.monotonic() + seconds
         while is_running(name) and time.monotonic() < until:
-            _reap(pid)
+            _reap(name)
             time.sleep(0.02)
         kill(name)
     (PIDS / name).unlink(missing_ok=True)
@@ -47,7 +50,8 @@ def kill(name: str) -> None:
     pid = pid_of(name)
     if pid is not None:
         _signal(pid, signal.SIGKILL)
-        _reap(pid)
+        if name in _ours:
+            _ours[name].wait()
 
 
 def kill_pid(pid: int) -> None:
@@ -89,6 +93,6 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):  # it may have been started by another process than this one
-        os.waitpid(pid, os.WNOHANG)
+def _reap(name: str) -> None:
+    if name in _ours:  # or it was started by another process, and is not ours to wait for
+        _ours[name].poll()

@@ -69,7 +69,14 @@ def build(target: str) -> str:
         "build", "--isolation=chroot", "--layers", "--network=host", f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",
         *_arguments(PYTHON_IMAGE=BASE), *_arguments(**_of_this_machine()), "--target", target, "--tag", name, str(ROOT),
     )  # fmt: skip
+    for older in _names(f"ktrain.local/{target}"):
+        if older != name:
+            buildah("rmi", older)
     return name
+
+
+def _names(repository: str) -> list[str]:
+    return buildah("images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={repository}").split()
 
 
 def source_hash() -> str:
@@ -164,22 +171,27 @@ class _Runtime:
 def _import(image: str, store: Path, socket: Path) -> None:
     """Only the layers that the store has not: the packages of the worker image are gigabytes."""
     say(f"cluster: importing {image}")
-    layout = CACHE / "oci"  # layers that are there already are not written again
-    buildah("push", "--disable-compression", image, f"oci:{layout}:{image}")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        layout = Path(folder) / "layout"
+        buildah("push", "--disable-compression", image, f"oci:{layout}:{image}")
+        archive = _pack(image, layout, store)
+        run(bin_folder() / "ctr", "-a", socket, "-n", "k8s.io", "images", "import", "--local", archive)
+
+
+def _pack(image: str, layout: Path, store: Path) -> Path:
     index = json.loads((layout / "index.json").read_text())
     entry = next(it for it in index["manifests"] if it["annotations"]["org.opencontainers.image.ref.name"] == image)
     manifest = json.loads(_blob(layout, entry["digest"]).read_bytes())
     wanted = [entry["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
     known = store / "io.containerd.content.v1.content" / "blobs" / "sha256"
     entry["annotations"] = {"io.containerd.image.name": image}
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        archive = Path(folder) / "image.tar"
-        with tarfile.open(archive, "w") as tar:
-            _add_text(tar, "oci-layout", (layout / "oci-layout").read_text())
-            _add_text(tar, "index.json", json.dumps({**index, "manifests": [entry]}))
-            for digest in (it for it in wanted if not (known / it.removeprefix("sha256:")).exists()):
-                tar.add(_blob(layout, digest), f"blobs/{digest.replace(':', '/')}")
-        run(bin_folder() / "ctr", "-a", socket, "-n", "k8s.io", "images", "import", "--local", archive)
+    archive = layout.with_name("image.tar")
+    with tarfile.open(archive, "w") as tar:
+        _add_text(tar, "oci-layout", (layout / "oci-layout").read_text())
+        _add_text(tar, "index.json", json.dumps({**index, "manifests": [entry]}))
+        for digest in (it for it in wanted if not (known / it.removeprefix("sha256:")).exists()):
+            tar.add(_blob(layout, digest), f"blobs/{digest.replace(':', '/')}")
+    return archive
 
 
 def _blob(layout: Path, digest: str) -> Path:

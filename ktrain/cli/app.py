@@ -17,6 +17,9 @@ COMMANDS: Final = {
     "schema": "Print the JSON Schema of job files, for editors.",
     "run": "Run a job here, without a cluster.",
     "submit": "Create the job in a cluster.",
+    "status": "Say how a job in the cluster is, and why it does not run.",
+    "list": "List the jobs in the cluster.",
+    "delete": "Delete a job from the cluster; its run is kept.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
     "version": "Print the version.",
 }

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ktrain import progress
 from ktrain.history import Head
-from ktrain.local import progress
 from ktrain.names import CliExit
 from ktrain.taken import Taken
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from ktrain.local import operator
 from ktrain.local.gang import Gang, Node
-from ktrain.local.status import Asker, Picture
+from ktrain.local.status import Asker
 from ktrain.local.tail import Tail
 from ktrain.local.view import View
 from ktrain.names import CliExit, Exit
+from ktrain.picture import Picture
 
 TICK: Final = 0.1
 ASK_EVERY: Final = 0.5

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
-from ktrain.local import progress
-from ktrain.local.status import Picture
+from ktrain import progress
+from ktrain.picture import Picture
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

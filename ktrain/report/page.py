@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ktrain import progress
 from ktrain.history import Head
-from ktrain.local import progress
 from ktrain.records import Record, Records
 from ktrain.report import chart, timeline
 from ktrain.report.style import STYLE

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pathspec
 
@@ -43,13 +43,13 @@ def pack(folder: Path, exclude: Sequence[str] = ()) -> Archive:
     return Archive(gzip.compress(raw.getvalue(), compresslevel=6, mtime=0), len(files))
 
 
-def _ignored(folder: Path, exclude: Sequence[str]) -> "pathspec.PathSpec[Any]":
+def _ignored(folder: Path, exclude: Sequence[str]) -> pathspec.GitIgnoreSpec:
     own = folder / ".gitignore"
     lines = own.read_text(encoding="utf-8", errors="replace").splitlines() if own.is_file() else []
-    return pathspec.PathSpec.from_lines("gitwildmatch", [*lines, *_ALWAYS_OUT, *exclude])
+    return pathspec.GitIgnoreSpec.from_lines([*lines, *_ALWAYS_OUT, *exclude])
 
 
-def _files(folder: Path, ignored: "pathspec.PathSpec[Any]", below: Path = Path()) -> Iterator[Path]:
+def _files(folder: Path, ignored: pathspec.GitIgnoreSpec, below: Path = Path()) -> Iterator[Path]:
     for path in sorted((folder / below).iterdir()):
         relative = below / path.name
         is_folder = path.is_dir() and not path.is_symlink()

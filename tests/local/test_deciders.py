@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ktrain import progress
 from ktrain.history import Commit, Head
-from ktrain.local import ending, operator, progress
+from ktrain.local import ending, operator
 from ktrain.local.mapping import Machine, adapt
-from ktrain.local.status import Picture
 from ktrain.local.view import panel, row, sparkline
 from ktrain.names import CliExit
+from ktrain.picture import Picture
 from ktrain.spec import TrainingJob
 from ktrain.spec.platform import Restart
 from ktrain.taken import Taken

@@ -54,13 +54,19 @@ def report(error: BaseException, code: Exit, path: Path | None, *, step: int) ->
     document = {
         "code": int(code),
         "kind": type(error).__name__,
-        "message": f"lost another rank: {error}" if is_lost else str(error),
+        "message": _message(error, is_ours=is_ours, is_lost=is_lost),
         "traceback": "" if is_ours or is_lost else "".join(traceback.format_exception(error)),
         "step": step,
     }
     if path is not None:
         path.write_text(json.dumps(document))
     return document
+
+
+def _message(error: BaseException, *, is_ours: bool, is_lost: bool) -> str:
+    if is_lost:
+        return f"lost another rank: {error}"
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _is_in_user_code(error: BaseException) -> bool:
@@ -73,11 +79,11 @@ def install_hook() -> None:
     sys.excepthook = _on_uncaught
 
 
-def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _on_uncaught(_kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     code = classify(error)
     path = os.environ.get(names.ENV_ERROR_FILE)
     document = report(error.with_traceback(trace), code, Path(path) if path else None, step=0)
-    sys.stderr.write(document["traceback"] or f"{kind.__name__}: {document['message']}\n")
+    sys.stderr.write(document["traceback"] or f"{document['message']}\n")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,6 +1,6 @@
 """A picture of the job as text: one line for logs. Pure."""
 
-from ktrain.local.status import Picture
+from ktrain.picture import Picture
 
 
 def line(picture: Picture, *, now: float) -> str:

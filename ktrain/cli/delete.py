@@ -1,0 +1,25 @@
+"""`ktrain delete`."""
+
+from typing import Annotated
+
+import typer
+
+from ktrain.cli.common import Context, Namespace, say
+from ktrain.names import CliExit
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.")],
+    namespace: Namespace = None,
+    context: Context = None,
+) -> int:
+    """Delete a job and its pods, which save first; its run and checkpoints are kept."""
+    from ktrain.cluster import JOB, Cluster
+    from ktrain.status.observe import find_job
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    job = find_job(cluster, where, name)
+    cluster.delete(JOB, where, name, uid=job["metadata"]["uid"])
+    say(f"job {name} is deleted from namespace {where}; its run is kept, and submitting it again goes on")
+    return CliExit.OK

@@ -1,0 +1,65 @@
+"""One real cluster for all tests of this folder; the test process itself moves into its network."""
+
+import ctypes
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from hack.cluster import cluster as testbed
+from hack.cluster import images, s3
+from hack.cluster.kubectl import apply, kubectl
+from hack.cluster.layout import ADMIN, CONTROL, S3
+from tests.cluster.jobs import NAMESPACE
+
+_CLONE_NEWNET = 0x40000000
+
+
+def _missing() -> str:
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        return "the test cluster needs Linux and root"
+    needed = ("go", "buildah", "debootstrap", "runc", "prometheus", "nft")
+    absent = [it for it in needed if shutil.which(it) is None]
+    return f"the test cluster needs {', '.join(absent)}; `make cluster-setup` installs them" if absent else ""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Up, with a bucket and a namespace that enforces Pod Security "restricted"; returns the worker image."""
+    if reason := _missing():
+        pytest.skip(reason)
+    testbed.up(2)
+    _enter(CONTROL)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KUBECONFIG", str(ADMIN))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY", "HTTP_PROXY"):
+            environment.delenv(name, raising=False)
+        _prepare()
+        yield images.build("worker")
+    if not os.environ.get("KTRAIN_KEEP_CLUSTER"):
+        testbed.down()
+        assert testbed.left() == []
+
+
+def _enter(namespace: str) -> None:
+    """Python 3.12 has os.setns; threads and processes that start from here on are in the namespace too."""
+    with Path("/run/netns", namespace).open("rb") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns to {namespace}")
+
+
+def _prepare() -> None:
+    client = boto3.client(
+        "s3", endpoint_url=S3, region_name="us-east-1", aws_access_key_id=s3.KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=s3.KEYS["AWS_SECRET_ACCESS_KEY"],
+    )  # fmt: skip
+    if s3.BUCKET not in [it["Name"] for it in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=s3.BUCKET)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    s3.secret(NAMESPACE)
+    kubectl("-n", NAMESPACE, "delete", "pytorchjobs", "--all", "--wait")

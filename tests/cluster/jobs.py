@@ -1,0 +1,112 @@
+"""Jobs on the test cluster: submitted by the real command, disturbed by kubectl, read from the real bucket."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hack.cluster import s3
+from hack.cluster.kubectl import get, kubectl
+from hack.cluster.layout import S3
+from ktrain.history import Head, current_run, read_head
+from ktrain.storage import Storage, open_storage, scoped
+
+NAMESPACE = "research"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
+DEADLINE = 180
+
+
+def ktrain(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line as a user types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "ktrain", *args], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a test."""
+
+    name: str
+    image: str
+    nodes: int = 2
+    file: Path = EXAMPLE
+
+    @property
+    def url(self) -> str:
+        """Where its runs are."""
+        return f"s3://{s3.BUCKET}/runs/{NAMESPACE}/{self.name}"
+
+    def submit(self, *sets: str) -> subprocess.CompletedProcess[str]:
+        """`ktrain submit` with what this cluster needs."""
+        here = (
+            f"metadata.name={self.name}", f"image={self.image}", f"nodes={self.nodes}", "procsPerNode=1",
+            f"storage.url=s3://{s3.BUCKET}/runs", f"storage.endpoint={S3}", f"storage.secret={s3.SECRET}",
+            "code={dir: .}", "resources={cpu: 200m, memory: 1Gi}", "preemption.grace=20s", *sets,
+        )  # fmt: skip
+        return ktrain("submit", str(self.file), "-n", NAMESPACE, *(word for it in here for word in ("--set", it)))
+
+    def state(self) -> str:
+        """The operator's word for it."""
+        conditions = get("-n", NAMESPACE, "pytorchjob", self.name).get("status", {}).get("conditions") or []
+        return next((str(it["type"]) for it in reversed(conditions) if it["status"] == "True"), "")
+
+    def wait(self, *states: str) -> str:
+        """Until it is in one of these."""
+        until(f"{self.name} {'or '.join(states)}", lambda: self.state() in states)
+        return self.state()
+
+    def pods(self) -> dict[int, dict[str, Any]]:
+        """By index."""
+        items = get("-n", NAMESPACE, "pods", "-l", f"training.kubeflow.org/job-name={self.name}")["items"]
+        return {int(it["metadata"]["labels"]["training.kubeflow.org/replica-index"]): it for it in items}
+
+    def delete_pod(self, index: int) -> None:
+        """As a drain or a preemption does: SIGTERM, then the grace period."""
+        kubectl("-n", NAMESPACE, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false")
+
+    def storage(self) -> Storage:
+        """Of its current run."""
+        os.environ.update(s3.KEYS)
+        try:
+            job = open_storage(self.url, endpoint=S3)
+            run = current_run(job)
+        finally:
+            for key in s3.KEYS:
+                del os.environ[key]
+        assert run is not None
+        return scoped(job, run)
+
+    def head(self) -> Head | None:
+        """Of its current run."""
+        return read_head(self.storage())
+
+    def step(self) -> int:
+        """Of its newest commit."""
+        head = self.head()
+        return head.newest.step if head and head.newest else 0
+
+    def logs(self, index: int) -> str:
+        """Of a pod."""
+        return kubectl("-n", NAMESPACE, "logs", f"{self.name}-worker-{index}", "--tail=-1")
+
+
+def until(what: str, is_so: Callable[[], bool], *, seconds: float = DEADLINE) -> None:
+    """Polls the cluster."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        time.sleep(0.2)
+
+
+def digest(storage: Storage, head: Head | None) -> Mapping[str, Any]:
+    """Where the newest checkpoint's tensors are, and the checksums of all their bytes: equal when every bit is."""
+    assert head is not None
+    assert head.newest is not None
+    manifest = json.loads(storage.get(head.newest.manifest)[0])
+    return {"tensors": manifest["tensors"], "checksums": [it["checksums"] for it in manifest["objects"]]}

@@ -1,0 +1,121 @@
+"""Jobs on a real cluster: the Shakespeare example end to end, preempted, and failing."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktrain.history import current_run, read_head
+from ktrain.names import CliExit
+from ktrain.records import read_records
+from ktrain.storage import open_storage, scoped
+from tests.cluster.jobs import EXAMPLE, NAMESPACE, Job, digest, ktrain, until
+
+pytestmark = pytest.mark.slow
+
+SHORT = ("trainer.duration=300step", "trainer.checkpoint.every=60step", "trainer.eval.every=150step")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """What `ktrain run` of the same file makes of it, with as many ranks."""
+    folder = tmp_path_factory.mktemp("runs")
+    sets = [word for it in (*SHORT, f"storage.url={folder}") for word in ("--set", it)]
+    done = ktrain("run", str(EXAMPLE), "--nodes", "2", "--procs", "1", *sets)
+    assert done.returncode == CliExit.OK, done.stderr
+    job = scoped(open_storage(str(folder)), "default/shakespeare")
+    run = scoped(job, current_run(job) or "")
+    return digest(run, read_head(run))
+
+
+def test_submit_ends_with_the_bits_of_ktrain_run(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    job = Job("plain", cluster)
+    told = job.submit(*SHORT)
+    assert told.returncode == CliExit.OK, told.stderr
+    assert "job plain is in namespace research" in told.stderr
+    assert job.wait("Succeeded", "Failed") == "Succeeded", job.logs(0)
+    assert digest(job.storage(), job.head()) == undisturbed
+    status = ktrain("status", "plain", "-n", NAMESPACE, "-o", "json")
+    assert json.loads(status.stdout)["what"] == "succeeded"
+
+
+def test_deleted_pods_cost_nothing_that_was_saved(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    """Each pod is deleted once while the job trains: it saves at an agreed step, is made again, and goes on there."""
+    job = Job("preempted", cluster)
+    assert job.submit(*SHORT).returncode == CliExit.OK
+    for index in (1, 0):
+        before, saved = job.pods, job.step()
+        until("a commit", lambda saved=saved: job.step() > saved)  # type: ignore[misc]
+        uid = before()[index]["metadata"]["uid"]
+        job.delete_pod(index)
+        until("another pod", lambda index=index, uid=uid: _is_another(job, index, uid))  # type: ignore[misc]
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert digest(job.storage(), job.head()) == undisturbed
+    records = read_records(job.storage())
+    restored = [record["restored_step"] for record in records.of("start")]
+    stopped = [record["step"] for record in records.of("stop")]
+    assert restored[0] == 0
+    assert len(restored) >= 3
+    assert set(stopped) <= set(restored)  # the first step after each agreed stop is the next one
+
+
+def _is_another(job: Job, index: int, uid: str) -> bool:
+    pod = job.pods().get(index)
+    return pod is not None and pod["metadata"]["uid"] != uid and pod["status"]["phase"] == "Running"
+
+
+def test_an_exception_in_user_code_fails_the_job_at_once(cluster: str, tmp_path: Path) -> None:
+    assert ktrain("init", str(tmp_path)).returncode == CliExit.OK
+    code = tmp_path / "train.py"
+    broken = code.read_text(encoding="utf-8").replace("return self.points[index]", "return self.points[index + 1990]")
+    code.write_text(broken, encoding="utf-8")
+    job = Job("broken", cluster, file=tmp_path / "job.yaml")
+    assert job.submit().returncode == CliExit.OK
+    assert job.wait("Succeeded", "Failed") == "Failed"
+    status = ktrain("status", "broken", "-n", NAMESPACE)
+    assert status.returncode == CliExit.JOB_FAILED
+    assert "user (exit 70)" in status.stdout
+    assert "IndexError" in status.stdout
+    assert max(record["epoch"] for record in read_records(job.storage()).of("start")) == 1  # no restart
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("big", "resources={cpu: 1000, memory: 1Gi}", "no node takes it: 0/2 nodes are available: 2 Insufficient cpu"),
+        ("imageless", "image=ktrain.local/nowhere:1", "its image ktrain.local/nowhere:1 cannot be pulled"),
+        ("secretless", "secretEnv={TOKEN: {secret: no-such, key: token}}", 'secret "no-such" not found'),
+        ("volumeless", "volumes=[{name: data, mountPath: /data, configMap: no-such}]", 'configmap "no-such" not found'),
+    ],
+    ids=["unschedulable", "image", "secret", "volume"],
+)  # fmt: skip
+def test_status_says_why_it_does_not_run(cluster: str, name: str, change: str, told: str) -> None:
+    job = Job(name, cluster, nodes=1)
+    assert job.submit(*SHORT, change).returncode == CliExit.OK
+    until(told, lambda: told in ktrain("status", name, "-n", NAMESPACE).stdout, seconds=60)
+    deleted = ktrain("delete", name, "-n", NAMESPACE)
+    assert deleted.returncode == CliExit.OK
+    assert "its run is kept" in deleted.stderr
+
+
+def test_what_cannot_be_submitted_leaves_nothing_behind(cluster: str) -> None:
+    job = Job("refused", cluster)
+    missing = job.submit(*SHORT, "storage.secret=no-such")
+    assert missing.returncode == CliExit.NOT_FOUND
+    assert "there is no Secret 'no-such' in namespace research" in missing.stderr
+    nowhere = job.submit(*SHORT, "storage.url=/runs")
+    assert nowhere.returncode == CliExit.SPEC
+    assert "a folder that dies with its pod" in nowhere.stderr
+    assert job.pods() == {}
+    assert "refused" not in ktrain("list", "-n", NAMESPACE).stdout
+
+
+def test_a_name_that_is_taken_is_told(cluster: str) -> None:
+    job = Job("twice", cluster, nodes=1)
+    assert job.submit(*SHORT).returncode == CliExit.OK
+    again = job.submit(*SHORT)
+    assert again.returncode == CliExit.CONFLICT
+    assert "job twice is already in namespace research" in again.stderr
+    assert ktrain("delete", "twice", "-n", NAMESPACE).returncode == CliExit.OK
