@@ -24,7 +24,7 @@ FROM ${PYTHON_IMAGE} AS base
 RUN command -v tini >/dev/null \
     || (apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*)
 ENV PATH=/opt/ktrain/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_PROGRESS=1
+    UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_CACHE_DIR=/cache/uv
 ENTRYPOINT ["tini", "--"]
 
 # Packages by the lock, with their hashes; a layer of its own that a change of our code leaves alone.
@@ -32,7 +32,7 @@ FROM base AS worker
 ARG SSL_CERT_FILE
 ARG UV_DEFAULT_INDEX
 COPY --from=uv /locked/worker.txt /opt/worker.txt
-RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/cache/uv \
     /opt/uv/bin/uv venv --quiet --python "$(command -v python3)" /opt/ktrain \
     && /opt/uv/bin/uv pip install --quiet --python /opt/ktrain/bin/python --require-hashes --compile-bytecode \
          --requirement /opt/worker.txt \
@@ -48,7 +48,7 @@ FROM base AS controller
 ARG SSL_CERT_FILE
 ARG UV_DEFAULT_INDEX
 COPY --from=uv /locked/controller.txt /opt/controller.txt
-RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/cache/uv \
     /opt/uv/bin/uv venv --quiet --python "$(command -v python3)" /opt/ktrain \
     && /opt/uv/bin/uv pip install --quiet --python /opt/ktrain/bin/python --require-hashes --compile-bytecode \
          --requirement /opt/controller.txt \

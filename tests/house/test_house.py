@@ -102,3 +102,14 @@ def test_the_readmes_terminal_is_what_the_commands_print() -> None:
         [sys.executable, "hack/transcript.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_dockerfile_is_clean() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), "Dockerfile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
