@@ -109,6 +109,7 @@ def load(images: Sequence[str]) -> Path:
         with _Runtime(begun) as socket:
             for image in images:
                 _import(image, begun, socket)
+            _keep_only(images, socket)
         begun.rename(store)
         _forget_old(store)
     return store
@@ -121,6 +122,14 @@ def _begin(store: Path) -> None:
         _copy(known[-1], store)
     else:
         store.mkdir(parents=True)
+
+
+def _keep_only(images: Sequence[str], socket: Path) -> None:
+    """Drops what the store was begun with and is not wanted any more, with its layers."""
+    ctr = (bin_folder() / "ctr", "-a", socket, "-n", "k8s.io", "images")
+    older = [name for name in run(*ctr, "ls", "-q").split() if name.startswith("ktrain.local/") and name not in images]
+    if older:
+        run(*ctr, "rm", "--sync", *older)
 
 
 def _forget_old(store: Path) -> None:

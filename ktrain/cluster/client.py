@@ -1,10 +1,12 @@
 """The one place that speaks to the Kubernetes API: plain objects in and out, every failure a sentence with an exit code."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
 
 import urllib3
+import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -36,10 +38,12 @@ class Cluster:
             contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
         except ConfigException:
             return cls._in_cluster(settings)
+        except (yaml.YAMLError, OSError, ValueError) as error:
+            raise ClusterError(f"the kubeconfig cannot be read: {' '.join(str(error).split())}") from None
         chosen = active if context is None else next((it for it in contexts if it["name"] == context), None)
         if chosen is None:
             names = ", ".join(sorted(it["name"] for it in contexts))
-            raise ClusterError(f"there is no context {context!r} in the kubeconfig; there are {names}")
+            raise MissingError(f"there is no context {context!r} in the kubeconfig; there are {names}")
         try:
             config.load_kube_config(  # type: ignore[no-untyped-call]
                 context=chosen["name"], client_configuration=settings
@@ -55,8 +59,9 @@ class Cluster:
             with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace", encoding="utf-8") as file:  # noqa: PTH123
                 namespace = file.read().strip()
         except (ConfigException, OSError):
-            raise ClusterError(
-                "there is no cluster to talk to: no kubeconfig ($KUBECONFIG or ~/.kube/config) and this is no pod; "
+            looked = os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise UnreachableError(
+                f"there is no cluster to talk to: no kubeconfig with a context in {looked}, and this is no pod; "
                 "`ktrain run` runs the job here"
             ) from None
         return cls._of(settings, namespace, "in-cluster")
