@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "run": "Run a job here, without a cluster.",
     "submit": "Create the job in a cluster.",
     "status": "Say how a job in the cluster is, and why it does not run.",
+    "logs": "Print what all ranks of a job in the cluster wrote, in order.",
     "list": "List the jobs in the cluster.",
     "delete": "Delete a job from the cluster; its run is kept.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
