@@ -21,8 +21,9 @@ run: setup  ## Train the Shakespeare model with two ranks (about 3 minutes) and 
 
 test: lint  ## Lint, then every test; those on a real cluster last (Linux, root and Go; the first time 12 minutes more).
 	$(PYTEST) -n 2 --ignore tests/cluster
-	@./hack/cluster/setup.sh || true  # what is missing is said, and those tests are skipped, which CI counts as a failure
-	$(PYTEST) tests/cluster
+	@# What is missing is said, and those tests are skipped, which CI counts as a failure.
+	@./hack/cluster/setup.sh && $(BIN)/python -m hack.cluster images || true
+	$(PYTEST) tests/cluster --timeout 900
 
 test-fast: setup  ## The tests that take less than three minutes together.
 	$(PYTEST) -n 2 -m "not slow"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hack.cluster import binaries, cluster, images, network, nodes
+from hack.cluster import binaries, cluster, network, nodes
 from hack.cluster.layout import ADMIN, CONTROL, Node, bin_folder, nodes_up
 from hack.cluster.shell import NeedError, in_control, say
 
@@ -76,7 +76,7 @@ def _shell(_parsed: argparse.Namespace) -> int:
 
 def _images(_parsed: argparse.Namespace) -> None:
     binaries.ensure()
-    say(f"cluster: {images.build('worker')}, {images.build('controller')}")
+    cluster.prepare_images(is_bare=False)
 
 
 def _node(act: Callable[[Node], None]) -> Callable[[argparse.Namespace], None]:

@@ -18,7 +18,7 @@ _MARK: Final = RUN / "up"
 def up(num_nodes: int, *, is_bare: bool = False) -> None:
     """Starts a cluster, unless the same one is up; a half-started one, or one with older images, is taken down first."""
     folder = binaries.ensure()
-    store = _prepare_images(is_bare=is_bare)
+    store = prepare_images(is_bare=is_bare)
     mark = f"{num_nodes} nodes, {store.name}"
     if _MARK.exists() and _MARK.read_text() == mark and daemons.is_running("kube-apiserver"):
         say(f"cluster: already up with {num_nodes} nodes")
@@ -33,7 +33,8 @@ def up(num_nodes: int, *, is_bare: bool = False) -> None:
     say(f"cluster: up with {num_nodes} nodes after {time.monotonic() - begun:.1f} s; `make cluster-shell` for a shell")
 
 
-def _prepare_images(*, is_bare: bool) -> Path:
+def prepare_images(*, is_bare: bool) -> Path:
+    """Builds what is missing; returns the store that nodes start from."""
     wanted = [images.ensure_static("pause", at="/pause")]
     if not is_bare:
         wanted += [operator.ensure_image(), images.build("worker")]

@@ -4,8 +4,9 @@ import ctypes
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -14,7 +15,10 @@ from hack.cluster import cluster as testbed
 from hack.cluster import images, s3
 from hack.cluster.kubectl import apply, kubectl
 from hack.cluster.layout import ADMIN, CONTROL, S3
-from tests.cluster.jobs import NAMESPACE
+from ktrain.history import current_run, read_head
+from ktrain.names import CliExit
+from ktrain.storage import open_storage, scoped
+from tests.cluster.jobs import EXAMPLE, NAMESPACE, SHORT, digest, ktrain
 
 _CLONE_NEWNET = 0x40000000
 
@@ -63,3 +67,15 @@ def _prepare() -> None:
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     s3.secret(NAMESPACE)
     kubectl("-n", NAMESPACE, "delete", "pytorchjobs", "--all", "--wait")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """What `ktrain run` of the same file makes of it, with as many ranks."""
+    folder = tmp_path_factory.mktemp("runs")
+    sets = [word for it in (*SHORT, f"storage.url={folder}") for word in ("--set", it)]
+    done = ktrain("run", str(EXAMPLE), "--nodes", "2", "--procs", "1", *sets)
+    assert done.returncode == CliExit.OK, done.stderr
+    job = scoped(open_storage(str(folder)), "default/shakespeare")
+    run = scoped(job, current_run(job) or "")
+    return digest(run, read_head(run))

@@ -19,6 +19,7 @@ from ktrain.storage import Storage, open_storage, scoped
 NAMESPACE = "research"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
 DEADLINE = 180
+SHORT = ("trainer.duration=300step", "trainer.checkpoint.every=60step", "trainer.eval.every=150step")
 
 
 def ktrain(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -69,6 +70,16 @@ class Job:
     def delete_pod(self, index: int) -> None:
         """As a drain or a preemption does: SIGTERM, then the grace period."""
         kubectl("-n", NAMESPACE, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false")
+
+    def kill_ranks(self, index: int) -> None:
+        """SIGKILL to the ranks of a pod; its launcher stays."""
+        code = (
+            "import glob, os\n"
+            "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
+            "    if b'ktrain_trainer' in open(path, 'rb').read():\n"
+            "        os.kill(int(path.split('/')[2]), 9)"
+        )
+        kubectl("-n", NAMESPACE, "exec", f"{self.name}-worker-{index}", "--", "python", "-c", code)
 
     def storage(self) -> Storage:
         """Of its current run."""

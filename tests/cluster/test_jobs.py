@@ -7,27 +7,11 @@ from typing import Any
 
 import pytest
 
-from ktrain.history import current_run, read_head
 from ktrain.names import CliExit
 from ktrain.records import read_records
-from ktrain.storage import open_storage, scoped
-from tests.cluster.jobs import EXAMPLE, NAMESPACE, Job, digest, ktrain, until
+from tests.cluster.jobs import NAMESPACE, SHORT, Job, digest, ktrain, until
 
 pytestmark = pytest.mark.slow
-
-SHORT = ("trainer.duration=300step", "trainer.checkpoint.every=60step", "trainer.eval.every=150step")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """What `ktrain run` of the same file makes of it, with as many ranks."""
-    folder = tmp_path_factory.mktemp("runs")
-    sets = [word for it in (*SHORT, f"storage.url={folder}") for word in ("--set", it)]
-    done = ktrain("run", str(EXAMPLE), "--nodes", "2", "--procs", "1", *sets)
-    assert done.returncode == CliExit.OK, done.stderr
-    job = scoped(open_storage(str(folder)), "default/shakespeare")
-    run = scoped(job, current_run(job) or "")
-    return digest(run, read_head(run))
 
 
 def test_submit_ends_with_the_bits_of_ktrain_run(cluster: str, undisturbed: Mapping[str, Any]) -> None:
