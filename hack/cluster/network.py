@@ -29,7 +29,7 @@ def cut(node: Node) -> None:
 def mend(node: Node) -> None:
     """Brings the link back, and lets everything through."""
     _ip(CONTROL, "link set", node.name, "up")
-    run(*inside(node.namespace, "nft", "destroy", "table", "inet", "cut"))
+    run(*inside(node.namespace, "nft", "-f", "-"), stdin="add table inet cut\ndelete table inet cut\n")
 
 
 def cut_api(node: Node) -> None:

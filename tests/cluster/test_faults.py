@@ -8,7 +8,7 @@ import pytest
 from hack.cluster import cluster as testbed
 from hack.cluster import nodes
 from hack.cluster.kubectl import get
-from hack.cluster.layout import Node
+from hack.cluster.layout import Node, nodes_up
 from ktrain.names import CliExit
 from ktrain.records import read_records
 from tests.cluster.jobs import NAMESPACE, SHORT, Job, digest, ktrain, until
@@ -48,9 +48,9 @@ def test_an_api_server_that_restarts_disturbs_nothing(cluster: str, undisturbed:
 
 def test_status_names_a_dead_node(cluster: str) -> None:
     job = started("node-lost", cluster)
-    node = Node(2)
-    where = {pod["spec"]["nodeName"] for pod in job.pods().values()}
-    assert node.name in where
+    (operator,) = get("-n", "kubeflow", "pods")["items"]
+    node = next(it for it in nodes_up() if it.name != operator["spec"]["nodeName"])
+    assert node.name in {pod["spec"]["nodeName"] for pod in job.pods().values()}
     nodes.kill(node)
     try:
         told = f"node {node.name} does not answer"
