@@ -53,6 +53,7 @@ docs: setup  ## Build the documentation into site/.
 schema: setup  ## Write what is made from the code anew: the JSON Schema and the reference pages.
 	$(BIN)/ktrain schema > schema/job.schema.json
 	$(BIN)/python -m ktrain.reference docs
+	$(BIN)/python -m ktrain_launcher.reference > docs/metrics.md
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py

@@ -29,6 +29,7 @@ ENV_SCRATCH: Final = "KTRAIN_SCRATCH"  # writable folder of this launcher: code,
 ENV_TERMINATION_LOG: Final = "KTRAIN_TERMINATION_LOG"
 ENV_STORAGE_URL: Final = "KTRAIN_STORAGE_URL"  # overrides spec.storage.url (an absolute path for file://)
 ENV_BIND: Final = "KTRAIN_BIND"  # address that the launcher's servers bind; empty: all of them
+ENV_REQUEST: Final = "KTRAIN_REQUEST"  # file with the pod's annotation of that name; empty: nobody asks
 ENV_CODE: Final = "KTRAIN_CODE"  # sha256 of the code archive in storage; empty: spec.code.dir is used in place
 
 # -- Environment of a rank, on top of what torchrun gives (RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, ...) ---------
@@ -93,6 +94,7 @@ DIR_STATE: Final = "state"  # verdicts, progress, timeline
 DIR_TENSORBOARD: Final = "tensorboard"
 KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds it exits 0
 DIR_CODE: Final = "code"  # below the job, shared by its runs: <sha256>.tar.gz
+DIR_ANSWERS: Final = "state/answers"  # one JSON per request and node
 DIR_EPOCHS: Final = "state/epochs"  # one JSON per epoch of the gang
 
 

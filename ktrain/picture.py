@@ -22,7 +22,7 @@ class Picture:
     @property
     def state(self) -> str:
         """What the job is doing, in a word."""
-        for word in ("failed", "stopping", "running", "rendezvous"):
+        for word in ("failed", "stopping", "held", "running", "rendezvous"):
             if word in self.states:
                 return word
         return self.states[0] if self.states else "starting"

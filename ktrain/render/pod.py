@@ -84,6 +84,7 @@ def _environment(job: TrainingJob, *, run: str, code: str) -> list[Object]:
         names.ENV_METRICS_PORT: str(spec.metrics.port),
         names.ENV_SCRATCH: SCRATCH,
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
+        names.ENV_REQUEST: f"{POD_INFO_DIR}/request",
     }
     return [
         *(_value(name, f"{SCRATCH}/{folder}") for name, folder in _CACHES.items() if name not in spec.env),

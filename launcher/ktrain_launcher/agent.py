@@ -56,8 +56,10 @@ class Agent(LocalElasticAgent):
         """The whole life of this launcher's ranks."""
         try:
             while True:
+                self._p.requests.hold(self._p.pause)
                 round_ = self._begin()
                 self._watch(round_)
+                self._p.requests.begin(None)
                 if outcome := self._ending.judge(round_):
                     return outcome
                 self._remaining_restarts -= 1  # torch's TORCHELASTIC_RESTART_COUNT
@@ -114,6 +116,7 @@ class Agent(LocalElasticAgent):
         ranks = self._start(group, token, errors)
         round_ = Round(self._p.rendezvous.round, token, ranks, inbox, time.time(), News(self._p.rendezvous.round, None))
         self._round = round_
+        self._p.requests.begin(ranks)
         self._tell_begin(group, formed.run, round_)
         return round_
 

@@ -24,8 +24,9 @@ def main() -> None:
     """`child.py COMMAND.json LAUNCHER_PID`."""
     command = json.loads(Path(sys.argv[1]).read_text())
     die_with_parent(int(sys.argv[2]))
-    # "Dump your stacks" must not kill a program that never heard of it; faulthandler.register() replaces this.
+    # "Dump your stacks" and "save now" must not kill a program that never heard of them; who has replaces this.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     os.chdir(command["cwd"])
     os.execvpe(command["argv"][0], command["argv"], os.environ)  # noqa: S606
 

@@ -102,6 +102,8 @@ class Ending:
     def _is_blameless(self, round_: Round) -> bool:
         """Whether another pod has shown why our ranks lost a peer; it gets a moment to do so."""
         first = exits.first_failure(round_.ranks.failed)
+        if first is not None and first.code in exits.AGREED and self._p.requests.is_stop_wanted:
+            return True
         if first is None or first.code not in exits.ECHOES or self._p.control.num_nodes == 1:
             return False
         control, number = self._p.control, round_.number

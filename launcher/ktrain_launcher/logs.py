@@ -33,6 +33,7 @@ class Logs:
         self._out, self._err = out, err
         self._streams: list[_Stream] = []
         self._last: dict[int, deque[str]] = {}
+        self._count: dict[int, int] = {}
         self._prefixed = False
         self._lock = threading.Lock()  # taken for a whole pass, so that lines never mix
         self._ended = threading.Event()
@@ -54,6 +55,7 @@ class Logs:
         with self._lock:
             self._prefixed = world_size > 1
             self._last = {rank: deque(maxlen=LAST_LINES) for rank in ranks}
+            self._count = dict.fromkeys(ranks, 0)
             for rank in ranks:
                 out, err = self.paths(epoch, rank)
                 self._streams += [
@@ -79,6 +81,20 @@ class Logs:
                 self._pump(stream)
             return list(self._last.get(rank, ()))
 
+    def mark(self) -> dict[int, int]:
+        """How many lines each rank has written."""
+        with self._lock:
+            for stream in self._streams:
+                self._pump(stream)
+            return dict(self._count)
+
+    def since(self, mark: dict[int, int]) -> dict[int, list[str]]:
+        """What each rank has written after `mark`, as far as it is among its last lines."""
+        now = self.mark()
+        with self._lock:
+            new = {rank: count - mark.get(rank, 0) for rank, count in now.items()}
+            return {rank: list(self._last[rank])[-count:] if count else [] for rank, count in new.items()}
+
     def close(self) -> None:
         """Forwards what is left and stops the thread."""
         self._ended.set()
@@ -101,6 +117,7 @@ class Logs:
         if not lines:
             return
         self._last[stream.rank].extend(lines)
+        self._count[stream.rank] += len(lines)
         prefix = f"[rank {stream.rank}] " if self._prefixed else ""
         try:
             stream.sink.write("".join(f"{prefix}{line}\n" for line in lines).encode())

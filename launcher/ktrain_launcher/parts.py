@@ -14,6 +14,7 @@ from ktrain_launcher.journal import Journal
 from ktrain_launcher.logs import Logs
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import Rendezvous
+from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import Pause
 from ktrain_launcher.tally import Tally
@@ -36,6 +37,7 @@ class Parts:
     watch: Watch
     guard: Guard
     journal: Journal
+    requests: Requests
     tally: Tally
     stop: Stop
     pause: Pause

@@ -29,6 +29,7 @@ class Pod:
     storage_url: str  # empty: as the spec says
     bind: str  # empty: all addresses
     code: str  # sha256 of the code archive; empty: the folder in place
+    request: Path | None  # what this pod is asked while it runs
     in_cluster: bool  # whether Kubernetes started us
 
     @classmethod
@@ -55,6 +56,7 @@ class Pod:
             storage_url=environ.get(names.ENV_STORAGE_URL, ""),
             bind=environ.get(names.ENV_BIND, ""),
             code=environ.get(names.ENV_CODE, ""),
+            request=Path(environ[names.ENV_REQUEST]) if environ.get(names.ENV_REQUEST) else None,
             in_cluster="KUBERNETES_SERVICE_HOST" in environ,
         )
 

@@ -30,6 +30,11 @@ def ask_for_stacks(pid: int) -> None:
     _send(pid, signal.SIGUSR1)
 
 
+def ask_to_save(pid: int) -> None:
+    """SIGUSR2: the trainer saves after this step, others ignore it."""
+    _send(pid, signal.SIGUSR2)
+
+
 def reap_group(leader: int) -> None:
     """Collects orphans of the group that became our children (we are process 1 in a pod)."""
     with contextlib.suppress(ChildProcessError):

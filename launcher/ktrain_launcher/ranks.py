@@ -78,6 +78,11 @@ class Ranks:
         for rank in self.alive:
             process.ask_for_stacks(self._processes[rank].pid)
 
+    def ask_to_save(self) -> None:
+        """A checkpoint of now: one rank is enough, for they agree on the step."""
+        for rank in self.alive[:1]:
+            process.ask_to_save(self._processes[rank].pid)
+
     def kill(self) -> None:
         """Everybody who is left, with all that they started."""
         alive = self.alive

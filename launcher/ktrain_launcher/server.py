@@ -53,6 +53,7 @@ class Pages:
             "state": self.tally.state,
             "restarts": sum(self.tally.restarts.values()),
             "world_size": self.tally.world_size,
+            "answer": self.tally.answer,
             "ranks": self.board.as_documents(),
         }
         return HTTPStatus.OK, "application/json", json.dumps(_finite(document)).encode()

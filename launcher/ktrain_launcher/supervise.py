@@ -25,6 +25,7 @@ from ktrain_launcher.places import Places
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.process import rank_command
 from ktrain_launcher.rendezvous import Rendezvous
+from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import connect_store, host_store
 from ktrain_launcher.tally import Tally
@@ -69,8 +70,10 @@ def supervise(desk: Desk) -> Outcome:
         return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
     guard = Guard()
     logs = Logs(desk.pod.scratch / "logs", out=sys.stdout.buffer, err=sys.stderr.buffer)
-    agent = Agent(_parts(desk, control, guard, logs))
+    parts = _parts(desk, control, guard, logs)
+    agent = Agent(parts)
     outcome = _attend(agent, desk)
+    parts.requests.close()
     _leave_word(agent, outcome, desk, logs)
     guard.close()  # whatever the agent could not end
     logs.close()
@@ -126,6 +129,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         watch=desk.watch,
         guard=guard,
         journal=desk.places.journal,
+        requests=Requests(pod.request, run, pod.node_rank, board=desk.board, logs=logs, tally=desk.tally, say=desk.say),
         tally=desk.tally,
         stop=desk.stop,
         pause=desk.pause,

@@ -3,9 +3,9 @@
 import threading
 import time
 from collections import Counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-State = Literal["preflight", "rendezvous", "running", "stopping", "done", "failed"]
+State = Literal["preflight", "rendezvous", "running", "stopping", "held", "done", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 
 
@@ -22,6 +22,7 @@ class Tally:
         self.epoch = 0
         self.run = ""
         self.world_size = 0
+        self.answer: dict[str, Any] | None = None  # to the newest request
         self._ticked = time.monotonic()
 
     def tick(self) -> None:

@@ -55,7 +55,9 @@ def _step(run: Run) -> None:
     progress.tokens += votes.weight
     run.meter.step_done(progress, samples=samples, tokens=votes.weight)
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
-    _after_step(run, before, save_by_clock=votes.save > 0)
+    if votes.save > 0:
+        run.stop.wants_save = False  # whoever asked until now is served by the save that follows
+    _after_step(run, before, save_now=votes.save > 0)
 
 
 def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
@@ -86,7 +88,8 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
 
 
 def _votes(run: Run, weight: float) -> Votes:
-    return Votes(weight, stop=float(run.stop.is_set), save=float(run.world.is_first and run.saving.is_due_by_clock()))
+    is_due = run.world.is_first and run.saving.is_due_by_clock()
+    return Votes(weight, stop=float(run.stop.is_set), save=float(is_due or run.stop.wants_save))
 
 
 def _update(run: Run, votes: Votes, samples: int) -> None:
@@ -124,7 +127,7 @@ def _skip(run: Run, norm: float) -> None:
         )
 
 
-def _after_step(run: Run, before: tuple[int, int, float], *, save_by_clock: bool) -> None:
+def _after_step(run: Run, before: tuple[int, int, float], *, save_now: bool) -> None:
     """In this order, always: log, evaluate, save, stop."""
     progress, spec, num_samples = run.progress, run.spec, run.train.num_samples
     if passed(spec.log.every, before, progress, num_samples=num_samples):
@@ -134,7 +137,7 @@ def _after_step(run: Run, before: tuple[int, int, float], *, save_by_clock: bool
         progress.owes_eval = True
         if not run.is_stopping:  # a run that is told to go saves first; the resumed one evaluates
             is_top = _evaluate(run)
-    if not run.is_stopping and (save_by_clock or is_top or run.saving.is_due(before, progress, num_samples)):
+    if not run.is_stopping and (save_now or is_top or run.saving.is_due(before, progress, num_samples)):
         run.save(metric=_metric(run) if is_top else None)
     run.saving.poll()
 

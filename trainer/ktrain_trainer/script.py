@@ -4,7 +4,9 @@ Exact always: model, optimizer, step. Exact too when the script takes ktrain's l
 between two batches (dropout, augmentation), because the loader seeds the generators by position.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -55,6 +57,7 @@ class ScriptRun:
             Snapshot(world.rank, world.local_rank, world.size, os.getpid(), phase="train"), sender, total_steps=0
         )
         self._question: tuple[Any, torch.Tensor] | None = None
+        self._is_save_agreed = False
         self._checkpoints: list[ScriptCheckpoint] = []
         self._journal.write("start", self._progress, restored_step=0, world_size=world.size)
 
@@ -119,14 +122,24 @@ class ScriptRun:
         """
         if self.world_size == 1:
             return self._stop.is_set
-        answer = False
+        stop, save = 0.0, 0.0
         if self._question is not None:
-            work, flag = self._question
+            work, flags = self._question
             work.wait()
-            answer = bool(flag.item())
-        flag = torch.tensor([float(self._stop.is_set)])
-        self._question = (dist.all_reduce(flag, group=self._world.control, async_op=True), flag)
-        return answer
+            stop, save = flags.tolist()
+        self._is_save_agreed = self._is_save_agreed or save > 0
+        flags = torch.tensor([float(self._stop.is_set), float(self._stop.wants_save)])
+        self._stop.wants_save = False
+        self._question = (dist.all_reduce(flags, group=self._world.control, async_op=True), flags)
+        return stop > 0
+
+    def _should_save(self) -> bool:
+        """Whether somebody asked for a checkpoint: the same answer on every rank, once per request."""
+        if self.world_size == 1:
+            asked, self._stop.wants_save = self._stop.wants_save, False
+            return asked
+        asked, self._is_save_agreed = self._is_save_agreed, False
+        return asked
 
     def stop_if_asked(self) -> None:
         """Saves and leaves when any rank was told to go; call it once a step, on all ranks."""
@@ -253,9 +266,15 @@ class ScriptCheckpoint:
         return self._run._world.sum([mine])[0] > 0
 
     def save_if_due(self) -> None:
-        """Saves in the background when it is time; call it once a step, on all ranks, after the optimizer's step."""
-        if self.due():
+        """Saves in the background when it is time or was asked for; call it once a step, on all ranks, after the optimizer's.
+
+        Several ranks hear of a request through `should_stop` or `stop_if_asked`.
+        """
+        is_asked = self._run._should_save()
+        if self.due() or is_asked:
             self.save()
+        else:
+            self._settle(wait=False)
 
     def save(self, *, wait: bool = False) -> None:
         """All parts, as of now; in the background unless `wait`. Call it on all ranks, after the optimizer's step."""
@@ -285,6 +304,7 @@ class ScriptCheckpoint:
 def init() -> ScriptRun:
     """Joins the gang that `ktrain run`, the launcher or torchrun started; alone without one. Call it first."""
     failures.install_hook()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the launcher asks for our stacks
     stop = StopFlag().listen()
     world = World.join()
     where = place.given(place.read_job()) if place.is_launched() else place.nowhere()

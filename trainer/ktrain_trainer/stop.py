@@ -1,23 +1,27 @@
-"""A signal sets a flag and nothing else; when to stop is agreed by all ranks in the loop."""
+"""A signal sets a flag and nothing else; when to stop, or to save, is agreed by all ranks in the loop."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Final, Self
+
+_TAKEN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class StopFlag:
-    """Whether this process was told to go. No collective, no lock, no logging in the handler."""
+    """Whether this process was told to go, or to save. No collective, no lock, no logging in the handler."""
 
     def __init__(self) -> None:
         self.is_set = False
+        self.wants_save = False  # until a save that was agreed on after the request
 
     def listen(self) -> Self:
         """Takes over SIGTERM and SIGINT for good; call it in the main thread, before anything slow."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGUSR2, self._on_save)
         return self
 
     @contextmanager
@@ -26,7 +30,7 @@ class StopFlag:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.getsignal(number) for number in _TAKEN}
         self.listen()
         try:
             yield self
@@ -36,6 +40,9 @@ class StopFlag:
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         self.is_set = True
+
+    def _on_save(self, _signum: int, _frame: FrameType | None) -> None:
+        self.wants_save = True
 
 
 def ignore_in_worker() -> None:

@@ -12,7 +12,8 @@ from torch import nn
 class Votes:
     """What every rank puts into a step, and after the reduction the sums over all ranks.
 
-    weight: targets that counted; stop: ranks that were told to go; save: rank 0's clock says that a checkpoint is due.
+    weight: targets that counted; stop: ranks that were told to go; save: a checkpoint is due by
+    rank 0's clock, or was asked for.
     """
 
     weight: float = 0.0

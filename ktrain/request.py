@@ -1,0 +1,78 @@
+"""What a running pod can be asked, and what it answers: words of an annotation, and of a document in storage."""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from ktrain.names import DIR_ANSWERS
+
+_ID: Final = re.compile(r"[0-9a-f]{8,32}")
+
+
+class Ask(StrEnum):
+    """What can be asked."""
+
+    CHECKPOINT = "checkpoint"  # save now, and go on
+    STACKS = "stacks"  # where does each rank stand
+    STOP = "stop"  # save, end the ranks, and wait without them
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question, the value of the annotation `ktrain.dev/request`: `checkpoint 1f0c…`."""
+
+    ask: Ask
+    id: str
+
+    @classmethod
+    def new(cls, ask: Ask) -> Self:
+        """With an id that nothing else has."""
+        return cls(ask, uuid.uuid4().hex[:16])
+
+    def encode(self) -> str:
+        """The annotation's value."""
+        return f"{self.ask} {self.id}"
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Reads it; raises ValueError."""
+        ask, _, name = text.strip().partition(" ")
+        if not _ID.fullmatch(name):
+            raise ValueError(f"{text[:80]!r} is no request; write `checkpoint`, `stacks` or `stop`, and an id in hex")
+        return cls(Ask(ask), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one launcher did about a request."""
+
+    id: str
+    ask: str
+    node: int
+    ok: bool
+    message: str
+    step: int | None = None  # of the commit, for checkpoint and stop
+    stacks: Mapping[str, list[str]] = field(default_factory=dict)  # by rank
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """From JSON of this version or a newer one."""
+        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
+
+
+def answer_key(request_id: str, node: int) -> str:
+    """Where the launcher of this node answers, below the run."""
+    return f"{DIR_ANSWERS}/{request_id}-node{node}.json"
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """The object in storage."""
+    return json.dumps(answer.document(), indent=1).encode() + b"\n"
