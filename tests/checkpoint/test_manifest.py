@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ktrain.checkpoints.manifest import decode_manifest, encode_manifest
 from ktrain.errors import CheckpointError
 from ktrain.history import claim_epoch
 from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.checkpoint import Checkpointer, World
-from ktrain_trainer.checkpoint.manifest import decode_manifest, encode_manifest
 from tests.checkpoint.models import build, train
 from tests.checkpoint.work import SMALL
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.distributed.tensor import Partial, Replicate, Shard
 from torch.distributed.tensor._utils import _compute_local_shape_and_global_offset
 
+from ktrain.checkpoints.boxes import Box, intersect, split, tiles, whole
 from ktrain.errors import CheckpointError
-from ktrain_trainer.checkpoint.boxes import Box, intersect, split, tiles, whole
 from ktrain_trainer.checkpoint.plan import Layout, Piece, make_plan
 from ktrain_trainer.checkpoint.sharding import box_at
 

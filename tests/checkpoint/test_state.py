@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ktrain.checkpoints.manifest import Manifest
+from ktrain.checkpoints.read import read_manifest
 from ktrain.errors import CheckpointError, CheckpointMismatchError
 from ktrain.history import begin_run, claim_epoch
 from ktrain.storage import Storage, scoped
 from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.checkpoint import Checkpointer, World, init_from
-from ktrain_trainer.checkpoint.load import read_manifest
-from ktrain_trainer.checkpoint.manifest import Manifest
 from tests.checkpoint.models import Net, build, digests, train
 from tests.checkpoint.work import SMALL
 

@@ -11,18 +11,18 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ktrain.checkpoints.retention import Retention
+from ktrain.checkpoints.tidy import remove, sweep
 from ktrain.history import Commit, Head, Token
 from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.exchange import Exchange
 from ktrain_trainer.checkpoint.load import load_newest, shared_head
 from ktrain_trainer.checkpoint.plan import Layout, Plan, make_plan
-from ktrain_trainer.checkpoint.retention import Retention
 from ktrain_trainer.checkpoint.save import Header, Options, Pending, Place, Save, check_meta
 from ktrain_trainer.checkpoint.sharding import layout_of
 from ktrain_trainer.checkpoint.staging import stage
 from ktrain_trainer.checkpoint.state import State, collect
 from ktrain_trainer.checkpoint.target import Target
-from ktrain_trainer.checkpoint.tidy import remove, sweep
 from ktrain_trainer.checkpoint.world import World
 
 DEFAULT_RETENTION: Final = Retention()

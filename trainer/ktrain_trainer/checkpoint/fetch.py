@@ -12,18 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ktrain.errors import CheckpointError, NotFound, ShortRead
+from ktrain.checkpoints.boxes import Box, intersect
+from ktrain.checkpoints.dtypes import ITEM_BYTES
+from ktrain.checkpoints.manifest import Chunk, Manifest, ObjectEntry, TensorEntry
+from ktrain.checkpoints.read import read_blocks
 from ktrain.storage import Storage
-from ktrain_trainer.checkpoint.boxes import Box, intersect
-from ktrain_trainer.checkpoint.dtypes import ITEM_BYTES
-from ktrain_trainer.checkpoint.manifest import Chunk, Manifest, ObjectEntry, TensorEntry, block_checksums
 
 _READS: Final = 4  # objects at a time, for each rank
 _NUMPY: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}  # bits are moved, never interpreted
-
-
-class DamagedError(CheckpointError):
-    """Stored bytes are not those that were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ def _move(chunk: Chunk, shared: Box, want: Wanted, target: NDArray[Any]) -> _Mov
 
 def _fill(storage: Storage, item: ObjectEntry, moves: list[_Move]) -> None:
     for begin, end, inside in _runs(item, moves):
-        data = _read(storage, item, begin, end)
+        data = read_blocks(storage, item, begin, end)
         for move in inside:
             rows = np.frombuffer(data[move.begin - begin : move.end - begin], move.target.dtype).reshape(move.rows.size)
             move.target[move.shared.slices(move.origin)] = rows[move.shared.slices(move.rows.offset)]
@@ -93,23 +89,6 @@ def _runs(item: ObjectEntry, moves: list[_Move]) -> Iterator[tuple[int, int, lis
         pending.append(move)
     if pending:
         yield begin, end, pending
-
-
-def _read(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
-    try:
-        data = memoryview(storage.read(item.key, begin, end))
-    except NotFound as error:
-        raise DamagedError(f"{storage.url}/{item.key} is missing") from error
-    except ShortRead as error:
-        raise DamagedError(f"{storage.url}/{item.key} is truncated: {item.size} bytes were written") from error
-    first = begin // item.block_size
-    found = block_checksums(data, item.block_size)
-    for number, (ours, theirs) in enumerate(zip(found, item.checksums[first:], strict=False), first):
-        if ours != theirs:
-            raise DamagedError(
-                f"{storage.url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
-            )
-    return data
 
 
 def _as_tensor(array: NDArray[Any], dtype: str) -> Tensor:

@@ -1,6 +1,5 @@
 """Restoring: the newest commit that every rank finds whole, and nothing live changes before all agree on it."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +8,13 @@ from typing import Any, Final, NoReturn
 import torch
 from torch import Tensor
 
-from ktrain.errors import CheckpointError, CheckpointMismatchError, KtrainError, NotFound, PeerLostError, StorageError
+from ktrain.checkpoints.manifest import Manifest
+from ktrain.checkpoints.read import DamagedError, read_manifest
+from ktrain.errors import CheckpointError, CheckpointMismatchError, KtrainError, PeerLostError, StorageError
 from ktrain.history import Commit, Head, read_head
 from ktrain.history.model import decode_head, encode_head
 from ktrain.storage import Storage
-from ktrain_trainer.checkpoint.fetch import DamagedError, Wanted, fetch
-from ktrain_trainer.checkpoint.manifest import Manifest, decode_manifest
+from ktrain_trainer.checkpoint.fetch import Wanted, fetch
 from ktrain_trainer.checkpoint.sharding import dtype_name, local_part
 from ktrain_trainer.checkpoint.world import World, get_json, reaching_peers, set_json, wait_for_key
 
@@ -81,19 +81,6 @@ def load_newest(
         fell_back.append(f"step {commit.step}: {failure['error']}")
     reasons = "; ".join(fell_back)
     raise CheckpointError(f"{storage.url}: none of {len(commits)} checkpoints is whole: {reasons}")
-
-
-def read_manifest(storage: Storage, commit: Commit) -> Manifest:
-    """The manifest that the commit names; DamagedError when it is not the one that was committed."""
-    where = f"{storage.url}/{commit.manifest}"
-    try:
-        data, _ = storage.get(commit.manifest)
-    except NotFound as error:
-        raise DamagedError(f"{where} is missing") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != commit.sha256:
-        raise DamagedError(f"{where} is damaged: its sha256 is {found}, HEAD says {commit.sha256}")
-    return decode_manifest(data, where)
 
 
 def _attempt(

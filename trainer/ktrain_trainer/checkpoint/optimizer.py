@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ktrain.checkpoints.manifest import Manifest, TensorEntry
 from ktrain.errors import CheckpointError, CheckpointMismatchError
-from ktrain_trainer.checkpoint.manifest import Manifest, TensorEntry
 from ktrain_trainer.checkpoint.scalars import pack, unpack
 from ktrain_trainer.checkpoint.sharding import dtype_name
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from ktrain_trainer.checkpoint.boxes import Box, Shape, split
-from ktrain_trainer.checkpoint.dtypes import ITEM_BYTES
+from ktrain.checkpoints.boxes import Box, Shape, split
+from ktrain.checkpoints.dtypes import ITEM_BYTES
 
 _FINEST_SPLIT_BYTES: Final = 1 << 20  # below this a second request costs more than the imbalance
 

@@ -10,12 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ktrain.errors import CheckpointError, KtrainError
-from ktrain.history import Commit, Head, Token, commit
-from ktrain.names import KEY_MANIFEST
-from ktrain.storage import Storage
-from ktrain_trainer.checkpoint.exchange import Exchange
-from ktrain_trainer.checkpoint.manifest import (
+from ktrain.checkpoints.manifest import (
     FORMAT,
     Chunk,
     Manifest,
@@ -24,8 +19,13 @@ from ktrain_trainer.checkpoint.manifest import (
     block_checksums,
     encode_manifest,
 )
+from ktrain.checkpoints.retention import Retention
+from ktrain.errors import CheckpointError, KtrainError
+from ktrain.history import Commit, Head, Token, commit
+from ktrain.names import KEY_MANIFEST
+from ktrain.storage import Storage
+from ktrain_trainer.checkpoint.exchange import Exchange
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
-from ktrain_trainer.checkpoint.retention import Retention
 from ktrain_trainer.checkpoint.staging import Staged
 from ktrain_trainer.checkpoint.world import World
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
+from ktrain.checkpoints.boxes import Box, Shape, whole
 from ktrain.errors import CheckpointError
-from ktrain_trainer.checkpoint.boxes import Box, Shape, whole
 from ktrain_trainer.checkpoint.plan import Layout, Piece
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ktrain.checkpoints.manifest import Manifest
 from ktrain.errors import CheckpointMismatchError
-from ktrain_trainer.checkpoint.manifest import Manifest
 from ktrain_trainer.checkpoint.optimizer import Rebuilt, install, rebuild
 from ktrain_trainer.checkpoint.state import EXTRA, MODEL, model_tensors, parameter_names
 

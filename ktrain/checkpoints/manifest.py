@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import xxhash
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from ktrain.checkpoints.boxes import Box, is_inside, tiles
+from ktrain.checkpoints.dtypes import ITEM_BYTES
 from ktrain.errors import CheckpointError
 from ktrain.history.model import Count, check_format, parse_object
-from ktrain_trainer.checkpoint.boxes import Box, is_inside, tiles
-from ktrain_trainer.checkpoint.dtypes import ITEM_BYTES
 
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 30

@@ -1,0 +1,1 @@
+"""The format of a checkpoint, and what can be done with one without torch: read, verify, prune, sweep."""
