@@ -108,3 +108,9 @@ class UnreachableError(ClusterError):
     """The cluster, or the storage, does not answer."""
 
     cli_exit = CliExit.UNREACHABLE
+
+
+class TimedOutError(ClusterError):
+    """What was waited for did not happen in time."""
+
+    cli_exit = CliExit.TIMEOUT

@@ -2,8 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import typer
 
@@ -19,8 +18,17 @@ COMMANDS: Final = {
     "submit": "Create the job in a cluster.",
     "status": "Say how a job in the cluster is, and why it does not run.",
     "logs": "Print what all ranks of a job in the cluster wrote, in order.",
+    "events": "Print what the cluster noted about a job, the oldest first.",
     "list": "List the jobs in the cluster.",
+    "top": "Show how all jobs train, or the ranks of one, as it changes.",
+    "stacks": "Print where each rank of a running job stands.",
+    "suspend": "Save, then take a job's pods away until it is resumed.",
+    "resume": "Give a suspended job its pods again, on as many nodes or on others.",
+    "cancel": "Save, then end a job; it is kept for a look, its run for going on.",
     "delete": "Delete a job from the cluster; its run is kept.",
+    "diff": "Say what a changed job file would change, and what it takes.",
+    "checkpoints": "List, verify and prune checkpoints, or make one now.",
+    "doctor": "Check everything that a job needs: cluster, rights, storage.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
     "version": "Print the version.",
 }
@@ -58,13 +66,20 @@ def build(asked: str | None) -> typer.Typer:
     app.callback()(_options)
     completing = any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ)
     for name, text in COMMANDS.items():
-        app.command(name, help=text)(_load(name) if completing or name == asked else _nothing)
+        _add(app, name, text, is_wanted=completing or name == asked)
     return app
 
 
-def _load(name: str) -> Callable[..., Any]:
-    command: Callable[..., Any] = importlib.import_module(f"ktrain.cli.{name}").command
-    return command
+def _add(app: typer.Typer, name: str, text: str, *, is_wanted: bool) -> None:
+    """A module of ktrain.cli has a `command`, or a `group` of several."""
+    if not is_wanted:
+        app.command(name, help=text)(_nothing)
+        return
+    module = importlib.import_module(f"ktrain.cli.{name}")
+    if hasattr(module, "group"):
+        app.add_typer(module.group, name=name, help=text)
+    else:
+        app.command(name, help=text)(module.command)
 
 
 def _nothing() -> None:

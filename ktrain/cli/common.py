@@ -39,6 +39,8 @@ Sets = Annotated[
 ]  # fmt: skip
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="In place of the file's or the context's.")]
 Context = Annotated[str | None, typer.Option("--context", help="Of the kubeconfig, in place of its current one.")]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job in the cluster.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long to wait, such as 90s or 10m.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 
 
@@ -48,6 +50,16 @@ def show(data: Any, form: Format) -> None:
         typer.echo(json.dumps(data, indent=2))
     else:
         typer.echo(yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=Plain), nl=False)
+
+
+def seconds(text: str, option: str = "--timeout") -> float:
+    """Of a length of time as a user writes it; a usage error when it is none."""
+    from ktrain.units import parse_time
+
+    try:
+        return parse_time(text).total_seconds()
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
 
 
 def say(text: str) -> None:

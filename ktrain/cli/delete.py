@@ -15,7 +15,7 @@ def command(
 ) -> int:
     """Delete a job and its pods, which save first; its run and checkpoints are kept."""
     from ktrain.cluster import JOB, Cluster
-    from ktrain.status.observe import find_job
+    from ktrain.jobs.find import find_job
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace

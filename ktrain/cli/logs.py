@@ -23,10 +23,10 @@ def command(
 ) -> int:
     """Print what all ranks wrote, in order; ranks that only felt another's failure are counted, not quoted."""
     from ktrain.cluster import Cluster
+    from ktrain.jobs.find import find_job
     from ktrain.logs import merge
     from ktrain.logs.read import follow as follow_job
     from ktrain.logs.read import read
-    from ktrain.status.observe import find_job
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace

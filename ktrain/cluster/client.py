@@ -97,9 +97,9 @@ class Cluster:
         path = kind.path(document["metadata"]["namespace"])
         return self._json("POST", path, query={**query, "fieldManager": "ktrain"}, body=document)
 
-    def patch(self, kind: Kind, namespace: str, name: str, change: Object) -> Object:
+    def patch(self, kind: Kind, namespace: str, name: str, change: Object, *, sub: str = "") -> Object:
         """A merge patch; with metadata.resourceVersion in it, TakenError when the object has changed since."""
-        return self._json("PATCH", kind.path(namespace, name), body=change, content=MERGE)
+        return self._json("PATCH", kind.path(namespace, name, sub), body=change, content=MERGE)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Deletes it, and what it owns, in the background; nothing when it is gone already."""

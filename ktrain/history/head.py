@@ -1,7 +1,7 @@
 """HEAD: claiming an epoch and committing a checkpoint are conditional updates of one object, so a zombie loses."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ktrain.errors import CheckpointError, Conflict, FencedError, NotFound, StorageError
 from ktrain.history.model import FORMAT, Commit, Head, Token, decode_head, encode_head
@@ -57,6 +57,18 @@ def commit(
 def mark_done(run_storage: Storage, token: Token) -> Head:
     """Says that the run needs no more steps."""
     return _update(run_storage, lambda head: dataclasses.replace(_fenced(run_storage, head, token), done=True))
+
+
+def drop_commits(run_storage: Storage, manifests: Collection[str]) -> Head:
+    """Forgets commits, whoever writes the run now; never the newest, which is what a resume needs."""
+
+    def dropped(head: Head | None) -> Head:
+        if head is None:
+            raise CheckpointError(f"{_where(run_storage)} is not there; was the run deleted?")
+        kept = tuple(it for it in head.commits if it.manifest not in manifests or it is head.commits[-1])
+        return dataclasses.replace(head, commits=kept)
+
+    return _update(run_storage, dropped)
 
 
 def _fenced(run_storage: Storage, head: Head | None, token: Token) -> Head:

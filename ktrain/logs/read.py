@@ -8,17 +8,16 @@ from typing import Any, Final
 
 from ktrain.cluster import JOB, POD, Cluster
 from ktrain.errors import ClusterError, MissingError
+from ktrain.jobs.find import ended, find_job, find_pods, index
 from ktrain.logs.merge import Line, merge, parse
-from ktrain.status.observe import JOB_NAME, find_job, index
 
 LOOK_EVERY: Final = 1.0
-ENDED: Final = frozenset({"Succeeded", "Failed"})
 
 
 def read(cluster: Cluster, namespace: str, name: str, *, tail: int | None, previous: bool) -> list[Line]:
     """All that is there now, merged; MissingError when no pod has written anything yet."""
     find_job(cluster, namespace, name)
-    pods = _pods(cluster, namespace, name)
+    pods = find_pods(cluster, namespace, name)
     logs, silent = [], []
     for pod in pods:
         try:
@@ -37,7 +36,7 @@ def follow(cluster: Cluster, namespace: str, name: str, *, tail: int | None) -> 
     seen: dict[str, threading.Thread] = {}
     while True:
         is_over = _has_ended(cluster, namespace, name)
-        for pod in _pods(cluster, namespace, name):
+        for pod in find_pods(cluster, namespace, name):
             uid = pod["metadata"]["uid"]
             if uid not in seen and pod["status"]["phase"] != "Pending":
                 seen[uid] = _start(cluster, namespace, pod, found, tail)
@@ -74,12 +73,7 @@ def _drain(found: "queue.Queue[Line]", seconds: float) -> Iterator[Line]:
 
 
 def _has_ended(cluster: Cluster, namespace: str, name: str) -> bool:
-    status = cluster.get(JOB, namespace, name).get("status", {})
-    return any(it["type"] in ENDED and it["status"] == "True" for it in status.get("conditions") or ())
-
-
-def _pods(cluster: Cluster, namespace: str, name: str) -> list[dict[str, Any]]:
-    return sorted(cluster.list(POD, namespace, labels=f"{JOB_NAME}={name}"), key=index)
+    return ended(cluster.get(JOB, namespace, name)) is not None
 
 
 def _log(cluster: Cluster, namespace: str, pod: dict[str, Any], *, tail: int | None, previous: bool) -> list[Line]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktrain.cluster import EVENT, JOB, NODE, POD, Cluster
-from ktrain.errors import ClusterError, MissingError
+from ktrain.cluster import NODE, POD, Cluster
+from ktrain.errors import ClusterError
+from ktrain.jobs.find import find_job, find_pods, metrics_port
 from ktrain.picture import Picture, merge
+from ktrain.status.events import events
 
 Object = dict[str, Any]
-JOB_NAME = "training.kubeflow.org/job-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Facts:
 def observe(cluster: Cluster, namespace: str, name: str) -> Facts:
     """Facts of now; MissingError when there is no such job."""
     job = find_job(cluster, namespace, name)
-    pods = tuple(sorted(cluster.list(POD, namespace, labels=f"{JOB_NAME}={name}"), key=index))
+    pods = find_pods(cluster, namespace, name)
     blind: list[str] = []
     return Facts(
         job,
@@ -40,37 +41,12 @@ def observe(cluster: Cluster, namespace: str, name: str) -> Facts:
     )
 
 
-def find_job(cluster: Cluster, namespace: str, name: str) -> Object:
-    """The job; MissingError says which are there."""
-    try:
-        return cluster.get(JOB, namespace, name)
-    except MissingError:
-        names = sorted(it["metadata"]["name"] for it in cluster.list(JOB, namespace))
-        there = f"there are {', '.join(names[:10])}" if names else "there is none at all"
-        raise MissingError(f"there is no job {name!r} in namespace {namespace}; {there}") from None
-
-
-def index(pod: Object) -> int:
-    """The pod's place in the job."""
-    return int(pod["metadata"]["labels"].get("training.kubeflow.org/replica-index", "0"))
-
-
 def _events(cluster: Cluster, namespace: str, name: str, blind: list[str]) -> tuple[Object, ...]:
     try:
-        found = [it for it in cluster.list(EVENT, namespace) if _is_about(it["involvedObject"], name)]
+        return events(cluster, namespace, name)
     except ClusterError as error:
         blind.append(f"events: {error}")
         return ()
-    return tuple(sorted(found, key=_time))
-
-
-def _is_about(what: Object, name: str) -> bool:
-    is_pod: bool = what["kind"] == "Pod" and what["name"].rpartition("-worker-")[0] == name
-    return is_pod or bool(what["kind"] == JOB.name and what["name"] == name)
-
-
-def _time(event: Object) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _lost_nodes(cluster: Cluster, blind: list[str]) -> frozenset[str]:
@@ -95,9 +71,3 @@ def _ask(cluster: Cluster, namespace: str, pods: Sequence[Object], blind: list[s
         except (ClusterError, ValueError) as error:  # its launcher is not serving yet, or we may not ask
             blind.append(f"the launcher of {name}: {error}")
     return merge(answers)
-
-
-def metrics_port(pod: Object) -> int:
-    """Where its launcher serves."""
-    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]
-    return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), 9400)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ktrain.status.observe import Facts, index
+from ktrain.jobs.find import index
+from ktrain.status.observe import Facts
 
 Object = dict[str, Any]
 _IMAGE: Final = frozenset(

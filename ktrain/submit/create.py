@@ -1,15 +1,16 @@
 """Creates a job in a cluster: everything is checked before anything is written, and a failure leaves nothing behind."""
 
-import base64
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from ktrain import names
-from ktrain.cluster import CONFIG_MAP, JOB, SECRET, Cluster
+from ktrain.cluster import CONFIG_MAP, JOB, Cluster
 from ktrain.errors import ClusterError, Conflict, MissingError, SpecError, StorageError, TakenError
 from ktrain.history import job_storage
+from ktrain.jobs.find import ENDED, conditions, no_operator
+from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
 from ktrain.render import render
 from ktrain.spec import TrainingJob
@@ -17,8 +18,6 @@ from ktrain.submit.pack import Archive, pack
 from ktrain.taken import Taken, take
 
 Object = dict[str, Any]
-_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-ENDED: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def plan(loaded: Loaded, cluster: Cluster, *, fresh: bool, environ: MutableMappi
     job = loaded.job
     _check_storage(job)
     code = pack(loaded.code_dir, job.spec.code.exclude) if job.spec.code else None
-    notes = _borrow_credentials(cluster, job, environ)
+    notes = list(borrow_credentials(cluster, job, environ))
     try:
         taken: Taken | None = take(job, loaded.storage_url, fresh=fresh)
     except StorageError as error:
@@ -107,12 +106,6 @@ def create(cluster: Cluster, made: Plan) -> Object:
     return job
 
 
-def conditions(job: Object) -> list[Object]:
-    """Of the job's status, in the order of the operator."""
-    found: list[Object] = job.get("status", {}).get("conditions") or []
-    return found
-
-
 def _create_config(cluster: Cluster, config: Object) -> bool:
     try:
         cluster.create(CONFIG_MAP, config)
@@ -133,25 +126,6 @@ def _check_storage(job: TrainingJob) -> None:
         )
 
 
-def _borrow_credentials(cluster: Cluster, job: TrainingJob, environ: MutableMapping[str, str]) -> list[str]:
-    """The job's own, from its Secret, when this shell has none; returns what is to be told."""
-    secret = job.spec.storage.secret
-    if not secret or _KEYS[0] in environ:
-        return []
-    try:
-        data = cluster.get(SECRET, job.metadata.namespace, secret).get("data", {})
-    except MissingError:
-        raise MissingError(
-            f"spec.storage.secret: there is no Secret {secret!r} in namespace {job.metadata.namespace}; make one with "
-            f"`kubectl -n {job.metadata.namespace} create secret generic {secret} --from-literal=AWS_ACCESS_KEY_ID=… "
-            "--from-literal=AWS_SECRET_ACCESS_KEY=…`"
-        ) from None
-    except ClusterError as error:
-        return [f"the Secret {secret!r} cannot be read ({error}); storage is reached with this shell's credentials"]
-    environ.update({key: base64.b64decode(data[key]).decode() for key in _KEYS if key in data})
-    return []
-
-
 def _upload(code: Archive, job: TrainingJob) -> None:
     storage = job_storage(job)
     key = f"{names.DIR_CODE}/{code.sha256}.tar.gz"
@@ -164,23 +138,16 @@ def _find(cluster: Cluster, namespace: str, name: str) -> Object | None:
         return cluster.get(JOB, namespace, name)
     except MissingError as error:
         if "page not found" in str(error):  # no such kind, rather than no such job
-            raise _no_operator() from None
+            raise no_operator() from None
         return None
 
 
 def _explained(error: MissingError, job: TrainingJob) -> MissingError:
     if "page not found" in str(error):
-        return _no_operator()
+        return no_operator()
     if f'namespaces "{job.metadata.namespace}"' in str(error):
         return MissingError(
             f"there is no namespace {job.metadata.namespace}; make it with `kubectl create namespace {job.metadata.namespace}`, "
             "or name another with --namespace"
         )
     return error
-
-
-def _no_operator() -> MissingError:
-    return MissingError(
-        "this cluster knows no PyTorchJob; install the Kubeflow training operator "
-        "(kubectl apply --server-side -k 'github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3')"
-    )

@@ -1,0 +1,195 @@
+"""`ktrain checkpoints …`."""
+
+import dataclasses
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Sets, Timeout, say, seconds, show
+from ktrain.errors import ClusterError, MissingError
+from ktrain.names import CliExit
+
+if TYPE_CHECKING:
+    from ktrain.history import Commit, Head
+    from ktrain.storage import Storage
+
+group = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+Source = Annotated[
+    str, typer.Argument(metavar="RUN", help="A job in the cluster, a job file, or the folder or URL of a job or run.")
+]
+
+
+@group.command("list")
+def list_(
+    run: Source,
+    sets: Sets = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """List the checkpoints of a run, the newest last."""
+    from ktrain.units import format_bytes
+
+    storage, head = _head(run, sets, namespace, context)
+    commits = head.commits if head else ()
+    if output is not Format.text:
+        show([dataclasses.asdict(commit) for commit in commits], output)
+        return CliExit.OK
+    say(f"{storage.url}{' (done)' if head and head.done else ''}")
+    if not commits:
+        say("it has no checkpoint yet")
+    for commit in commits:
+        metric = "" if commit.metric is None else f"  {commit.metric:.6g}"
+        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(commit.created))
+        typer.echo(f"{commit.step:>10}  {made}  {format_bytes(commit.size_bytes):>10}  {commit.token.prefix}{metric}")
+    return CliExit.OK
+
+
+@group.command()
+def verify(
+    run: Source,
+    step: Annotated[int | None, typer.Option("--step", min=0, help="Only the checkpoint of this step.")] = None,
+    sets: Sets = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Read every byte of a run's checkpoints and compare it with its checksum. Exits 1 when one is damaged."""
+    storage, head = _head(run, sets, namespace, context)
+    commits = [it for it in (head.commits if head else ()) if step is None or it.step == step]
+    if not commits:
+        raise MissingError(
+            f"{storage.url} has no checkpoint{'' if step is None else f' of step {step}'}; `ktrain checkpoints list` shows them"
+        )
+    found = [_verify(storage, commit, quiet=output is not Format.text) for commit in commits]
+    if output is not Format.text:
+        show(found, output)
+    return CliExit.FAILED if any(it["problems"] for it in found) else CliExit.OK
+
+
+@group.command()
+def prune(
+    run: Source,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest stay.")],
+    best: Annotated[int, typer.Option("--best", min=0, help="How many of the best by their metric stay too.")] = 0,
+    higher: Annotated[bool, typer.Option("--higher-is-better", help="For --best: the metric is no loss.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    sets: Sets = None,
+    namespace: Namespace = None,
+    context: Context = None,
+) -> int:
+    """Delete older checkpoints of a run, and what interrupted saves left; never the newest."""
+    from ktrain.checkpoints.prune import plan
+    from ktrain.checkpoints.prune import prune as act
+    from ktrain.checkpoints.retention import Retention
+    from ktrain.units import format_bytes
+
+    storage, head = _head(run, sets, namespace, context)
+    if head is None or not head.commits:
+        say(f"{storage.url} has no checkpoint; there is nothing to prune")
+        return CliExit.OK
+    wanted = plan(head, Retention(keep, best, "max" if higher else "min"))
+    steps = ", ".join(str(commit.step) for commit in wanted.removed) or "none"
+    say(f"{storage.url}\n  goes   {steps} ({format_bytes(wanted.freed_bytes)})\n  stays  "
+        + ", ".join(str(commit.step) for commit in wanted.kept))  # fmt: skip
+    if dry_run or not (yes or _confirmed("delete them?")):
+        say("nothing was deleted")
+        return CliExit.OK
+    done = act(storage, wanted)
+    say(f"deleted {len(done.removed)} checkpoints and {len(done.orphans)} leftovers of interrupted saves")
+    return CliExit.OK
+
+
+@group.command()
+def now(
+    name: JobName,
+    timeout: Timeout = "10m",
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Ask a running job in the cluster for a checkpoint, and wait until it is committed."""
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.ask import ask
+    from ktrain.jobs.find import find_job, find_pods, is_running
+    from ktrain.request import Ask
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    job = find_job(cluster, where, name)
+    pods = [pod for pod in find_pods(cluster, where, name) if is_running(pod)]
+    if not pods:
+        raise MissingError(f"no pod of job {name} runs now; `ktrain status {name} -n {where}` says why")
+    answer = ask(cluster, job, pods[:1], Ask.CHECKPOINT, timeout=seconds(timeout))[0]
+    if not answer.ok:
+        raise ClusterError(f"no checkpoint was made: {answer.message}")
+    if output is not Format.text:
+        show({"name": name, "namespace": where, "step": answer.step}, output)
+    say(answer.message)
+    return CliExit.OK
+
+
+def _head(
+    source: str, sets: list[str] | None, namespace: str | None, context: str | None
+) -> "tuple[Storage, Head | None]":
+    from ktrain.history import read_head
+    from ktrain.named import find_run
+
+    is_here = "/" in source or "://" in source or Path(source).exists()
+    storage = find_run(source, sets or ())[0] if is_here else _in_cluster(source, namespace, context)
+    return storage, read_head(storage)
+
+
+def _in_cluster(name: str, namespace: str | None, context: str | None) -> "Storage":
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.find import find_job
+    from ktrain.jobs.reach import run_storage
+
+    cluster = Cluster.connect(context=context)
+    return run_storage(cluster, find_job(cluster, namespace or cluster.namespace, name))
+
+
+def _verify(storage: "Storage", commit: "Commit", *, quiet: bool) -> dict[str, Any]:
+    from ktrain.checkpoints.verify import verify as check
+
+    with _Progress(f"step {commit.step}", commit.size_bytes, is_shown=not quiet) as progress:
+        problems = check(storage, commit, on_bytes=progress.add)
+    if not quiet:
+        typer.echo(f"step {commit.step}: {'damaged' if problems else 'whole'}")
+        for problem in problems:
+            typer.echo(f"  {problem}")
+    return {"step": commit.step, "whole": not problems, "problems": problems}
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere; heard by several threads."""
+
+    def __init__(self, title: str, total: int, *, is_shown: bool) -> None:
+        self._title, self._total, self._done = title, max(total, 1), 0
+        self._is_shown = is_shown and sys.stderr.isatty()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._is_shown:
+            typer.echo("\r\033[K", err=True, nl=False)
+
+    def add(self, num_bytes: int) -> None:
+        """So much more is done."""
+        with self._lock:
+            self._done += num_bytes
+            if self._is_shown:
+                typer.echo(f"\r{self._title}: {self._done / self._total:.0%}", err=True, nl=False)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on; say --yes or --dry-run")
+    return typer.confirm(question, err=True)

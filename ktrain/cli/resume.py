@@ -1,0 +1,31 @@
+"""`ktrain resume`."""
+
+from typing import Annotated
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, say, show
+from ktrain.names import CliExit
+
+
+def command(
+    name: JobName,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Another number, for an elastic job.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Give a suspended job its pods again; it goes on with the step after its last commit."""
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.find import find_job
+    from ktrain.jobs.pause import resume
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    wanted = resume(cluster, find_job(cluster, where, name), nodes=nodes)
+    if output is not Format.text:
+        show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
+    say(
+        f"job {name} may run again, on {wanted} node{'s' if wanted > 1 else ''}\n  next: ktrain status {name} -n {where}"
+    )
+    return CliExit.OK

@@ -1,0 +1,42 @@
+"""`ktrain stacks`."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
+from ktrain.errors import MissingError
+from ktrain.names import CliExit
+
+
+def command(
+    name: JobName,
+    rank: Annotated[int | None, typer.Option("--rank", min=0, help="Only this rank.")] = None,
+    timeout: Timeout = "1m",
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Print the Python stacks of all threads of each rank, without stopping any of them."""
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.ask import ask
+    from ktrain.jobs.find import find_job, find_pods, is_running
+    from ktrain.request import Ask
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    job = find_job(cluster, where, name)
+    pods = [pod for pod in find_pods(cluster, where, name) if is_running(pod)]
+    if not pods:
+        raise MissingError(f"no pod of job {name} runs now; `ktrain status {name} -n {where}` says why")
+    answers = ask(cluster, job, pods, Ask.STACKS, timeout=seconds(timeout))
+    if output is not Format.text:
+        show([dataclasses.asdict(answer) for answer in answers], output)
+    for answer in answers:
+        if not answer.ok:
+            say(f"node {answer.node}: {answer.message}")
+        for number, lines in answer.stacks.items() if output is Format.text else ():
+            if rank is None or number == str(rank):
+                typer.echo("\n".join((f"--- rank {number}", *lines)))
+    return CliExit.OK if all(answer.ok for answer in answers) else CliExit.FAILED

@@ -1,0 +1,37 @@
+"""`ktrain suspend`."""
+
+from typing import Annotated
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
+from ktrain.names import CliExit
+
+Now = Annotated[bool, typer.Option("--now", help="Without asking for a checkpoint first; SIGTERM still saves.")]
+
+
+def command(
+    name: JobName,
+    now: Now = False,
+    timeout: Timeout = "10m",
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Stop all ranks at one step, wait for its commit, then take the pods away. `ktrain resume` goes on with the next step."""
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.find import find_job, is_suspended
+    from ktrain.jobs.pause import Waiting, suspend
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    job = find_job(cluster, where, name)
+    if is_suspended(job):
+        say(f"job {name} is suspended already")
+        return CliExit.OK
+    step = suspend(cluster, job, save=not now, waiting=Waiting(seconds(timeout), say))
+    if output is not Format.text:
+        show({"name": name, "namespace": where, "suspended": True, "step": step}, output)
+    at = "" if step is None else f" at step {step}"
+    say(f"job {name} is suspended{at}\n  next: ktrain resume {name} -n {where}")
+    return CliExit.OK

@@ -1,0 +1,101 @@
+"""A job's objects in the cluster."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
+from ktrain.errors import MissingError
+from ktrain.spec import TrainingJob
+
+Object = dict[str, Any]
+JOB_NAME: Final = "training.kubeflow.org/job-name"
+ENDED: Final = frozenset({"Succeeded", "Failed"})
+
+
+def find_job(cluster: Cluster, namespace: str, name: str) -> Object:
+    """The job; MissingError says which are there."""
+    try:
+        return cluster.get(JOB, namespace, name)
+    except MissingError as error:
+        if "page not found" in str(error):  # no such kind, rather than no such job
+            raise no_operator() from None
+        names = sorted(it["metadata"]["name"] for it in cluster.list(JOB, namespace))
+        there = f"there are {', '.join(names[:10])}" if names else "there is none at all"
+        raise MissingError(f"there is no job {name!r} in namespace {namespace}; {there}") from None
+
+
+def find_pods(cluster: Cluster, namespace: str, name: str) -> tuple[Object, ...]:
+    """The job's pods, by index."""
+    return tuple(sorted(cluster.list(POD, namespace, labels=f"{JOB_NAME}={name}"), key=index))
+
+
+def index(pod: Object) -> int:
+    """The pod's place in the job."""
+    return int(pod["metadata"]["labels"].get("training.kubeflow.org/replica-index", "0"))
+
+
+def is_running(pod: Object) -> bool:
+    """Whether its launcher can be spoken to."""
+    return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def metrics_port(pod: Object) -> int:
+    """Where its launcher serves."""
+    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), 9400)
+
+
+def conditions(job: Object) -> list[Object]:
+    """Of the job's status, in the order of the operator."""
+    found: list[Object] = job.get("status", {}).get("conditions") or []
+    return found
+
+
+def ended(job: Object) -> Object | None:
+    """The condition that says how the job has ended; None while it has not."""
+    return next((it for it in conditions(job) if it["type"] in ENDED and it["status"] == "True"), None)
+
+
+def is_suspended(job: Object) -> bool:
+    """Whether its spec says that it must have no pods."""
+    return bool(job["spec"].get("runPolicy", {}).get("suspend"))
+
+
+def spec_of(cluster: Cluster, job: Object) -> TrainingJob:
+    """The resolved spec that the job's pods read; MissingError when ktrain did not make the job."""
+    me, template = job["metadata"], worker(job)["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in template.get("volumes", ())}
+    try:
+        config = volumes["ktrain-spec"]["configMap"]["name"]
+        document = cluster.get(CONFIG_MAP, me["namespace"], config)["data"]["job.json"]
+        return TrainingJob.model_validate_json(document)
+    except (KeyError, MissingError):
+        raise MissingError(
+            f"job {me['name']} in namespace {me['namespace']} has no ConfigMap with its spec; ktrain did not make it, or it was removed"
+        ) from None
+    except ValidationError as error:
+        raise MissingError(
+            f"the spec of job {me['name']} cannot be read by this ktrain ({error.errors()[0]['msg']}); was it submitted by a newer one?"
+        ) from None
+
+
+def worker(job: Object) -> Object:
+    """The part of the job that makes its pods."""
+    found: Object = job["spec"]["pytorchReplicaSpecs"]["Worker"]
+    return found
+
+
+def environment(job: Object) -> Mapping[str, str]:
+    """What the template gives its launcher, values only."""
+    containers = worker(job)["template"]["spec"]["containers"]
+    return {it["name"]: it.get("value", "") for container in containers for it in container.get("env", ())}
+
+
+def no_operator() -> MissingError:
+    """For whoever finds that the kind is not known."""
+    return MissingError(
+        "this cluster knows no PyTorchJob; install the Kubeflow training operator "
+        "(kubectl apply --server-side -k 'github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3')"
+    )

@@ -1,0 +1,129 @@
+"""Takes a job's pods away and brings them back: what is trained is saved first, and goes on with the next step."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ktrain import names
+from ktrain.cluster import JOB, Cluster
+from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
+from ktrain.jobs.ask import ask
+from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
+from ktrain.request import Answer, Ask
+
+Object = dict[str, Any]
+Say = Callable[[str], object]
+_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+POLL_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long to wait for answers, and who hears that we do."""
+
+    seconds: float
+    say: Say
+
+
+def suspend(cluster: Cluster, job: Object, *, save: bool, waiting: Waiting) -> int | None:
+    """Stops the ranks with a commit, then suspends the job and waits for its pods to go; the step, None when unknown.
+
+    TakenError when the job has ended, TimedOutError when a pod does not answer: then nothing has changed for good, because
+    launchers that nobody suspends train on by themselves.
+    """
+    refuse_ended(job)
+    _refuse_queued(job)
+    step = stop_ranks(cluster, job, waiting) if save else None
+    _set_suspended(cluster, job, {"spec": {"runPolicy": {"suspend": True}}})
+    _wait_for_no_pods(cluster, job, waiting)
+    return step
+
+
+def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:
+    """Lets the job have its pods again, on so many nodes; returns their number. SpecError, TakenError."""
+    refuse_ended(job)
+    if not is_suspended(job):
+        raise TakenError(
+            f"job {job['metadata']['name']} is not suspended; `ktrain suspend` it first to change its nodes"
+        )
+    wanted = nodes if nodes is not None else int(worker(job).get("replicas", 1))
+    change: Object = {"spec": {"runPolicy": {"suspend": False}}}
+    if nodes is not None and nodes != worker(job).get("replicas"):
+        _check_nodes(cluster, job, nodes)
+        change["spec"]["pytorchReplicaSpecs"] = {"Worker": _resized(worker(job), nodes)}
+    _set_suspended(cluster, job, change)
+    return wanted
+
+
+def stop_ranks(cluster: Cluster, job: Object, waiting: Waiting) -> int | None:
+    """All ranks commit and end, and their launchers wait for what comes next; the step, None when nobody trains."""
+    me = job["metadata"]
+    running = [pod for pod in find_pods(cluster, me["namespace"], me["name"]) if is_running(pod)]
+    if len(running) < int(worker(job).get("replicas", 1)):
+        waiting.say("not all of its pods run, so there is nothing to save")
+        return None
+    waiting.say("asked for a last checkpoint; it comes with the next step")
+    answer: Answer = ask(cluster, job, running[:1], Ask.STOP, timeout=waiting.seconds)[0]
+    if not answer.ok:
+        raise ClusterError(f"the ranks did not stop: {answer.message}")
+    return answer.step
+
+
+def refuse_ended(job: Object) -> None:
+    """TakenError when nothing can be done with the job any more."""
+    how = ended(job)
+    if how:
+        me = job["metadata"]
+        raise TakenError(
+            f"job {me['name']} has ended ({how['type']}); `ktrain submit --replace` goes on with its run, "
+            f"`ktrain status {me['name']} -n {me['namespace']}` tells of it"
+        )
+
+
+def _refuse_queued(job: Object) -> None:
+    me = job["metadata"]
+    if _QUEUE in me.get("labels", {}):
+        raise TakenError(
+            f"job {me['name']} is queued by Kueue, which would start it again at once; deactivate its workload: "
+            f"`kubectl -n {me['namespace']} get workloads`, then `kubectl -n {me['namespace']} patch workload NAME "
+            '--type merge -p \'{"spec":{"active":false}}\'`'
+        )
+
+
+def _check_nodes(cluster: Cluster, job: Object, nodes: int) -> None:
+    spec = spec_of(cluster, job).spec
+    if not spec.min_nodes <= nodes <= spec.max_nodes:
+        raise SpecError(
+            f"--nodes {nodes}: spec.nodes of this job allows {spec.min_nodes} to {spec.max_nodes}"
+            + ("" if spec.min_nodes < spec.max_nodes else "; an elastic job says `nodes: {min: 1, max: 4}`")
+        )
+
+
+def _resized(old: Object, nodes: int) -> Object:
+    """Replicas, and the number that the launchers are told; a merge patch replaces lists as a whole."""
+    containers = [
+        container
+        | {
+            "env": [
+                it | {"value": str(nodes)} if it["name"] == names.ENV_NUM_NODES else it
+                for it in container.get("env", ())
+            ]
+        }
+        for container in old["template"]["spec"]["containers"]
+    ]
+    return {"replicas": nodes, "template": {"spec": {"containers": containers}}}
+
+
+def _set_suspended(cluster: Cluster, job: Object, change: Object) -> None:
+    me = job["metadata"]
+    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": {"uid": me["uid"]}, **change})
+
+
+def _wait_for_no_pods(cluster: Cluster, job: Object, waiting: Waiting) -> None:
+    me, end = job["metadata"], time.monotonic() + waiting.seconds
+    while pods := find_pods(cluster, me["namespace"], me["name"]):
+        if time.monotonic() > end:
+            left = ", ".join(pod["metadata"]["name"] for pod in pods)
+            raise TimedOutError(f"the job is suspended, but {left} has not gone within {waiting.seconds:g} s")
+        time.sleep(POLL_SECONDS)
