@@ -1,15 +1,11 @@
 """`ktrain delete`."""
 
-from typing import Annotated
-
-import typer
-
-from ktrain.cli.common import Context, Namespace, say
+from ktrain.cli.common import Context, JobName, Namespace, say
 from ktrain.names import CliExit
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.")],
+    name: JobName,
     namespace: Namespace = None,
     context: Context = None,
 ) -> int:

@@ -37,11 +37,12 @@ def command(
 def _row(job: dict[str, Any]) -> dict[str, Any]:
     me = job["metadata"]
     born = datetime.fromisoformat(me["creationTimestamp"].replace("Z", "+00:00"))
-    states = [it["type"] for it in job.get("status", {}).get("conditions") or () if it["status"] == "True"]
+    from ktrain.status.word import word
+
     return {
         "namespace": me["namespace"],
         "name": me["name"],
-        "state": states[-1].lower() if states else "created",
+        "state": word(job),
         "nodes": job["spec"]["pytorchReplicaSpecs"]["Worker"].get("replicas", 1),
         "attempt": int(me.get("annotations", {}).get(ANNOTATION_ATTEMPT, "1")),
         "age_seconds": round((datetime.now(UTC) - born).total_seconds()),

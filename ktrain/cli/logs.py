@@ -1,15 +1,18 @@
 """`ktrain logs`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrain.cli.common import Context, Namespace
+from ktrain.cli.common import Context, JobName, Namespace, say
 from ktrain.names import CliExit
+
+if TYPE_CHECKING:
+    from ktrain.cluster import Cluster
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.")],
+    name: JobName,
     rank: Annotated[int | None, typer.Option("--rank", min=0, help="Only what this rank wrote.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the job ends; waits for its pods.")
@@ -39,4 +42,15 @@ def command(
     lines = list(merge.only(read(cluster, where, name, tail=asked, previous=previous), rank))
     for text in merge.folded(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]):
         typer.echo(text)
+    if failure := _failure(cluster, where, name):
+        say(f"first failure: {failure}")
     return CliExit.OK
+
+
+def _failure(cluster: "Cluster", namespace: str, name: str) -> str:
+    """Of a job that has failed: who began it, and how."""
+    from ktrain.status.observe import observe
+    from ktrain.status.why import state
+
+    found = state(observe(cluster, namespace, name))
+    return found.why if found.what == "failed" else ""

@@ -1,16 +1,17 @@
 """`ktrain submit`."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, say, show
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, Timeout, say, seconds, show
 from ktrain.errors import SpecError
-from ktrain.load import Loaded, load_job
+from ktrain.load import Loaded
 from ktrain.names import CliExit
 
 if TYPE_CHECKING:
+    from ktrain.cluster import Cluster
     from ktrain.submit.create import Plan
 
 
@@ -30,6 +31,9 @@ def command(
     dry_run: Annotated[
         DryRun, typer.Option("--dry-run", help="server: ask the cluster, and create nothing.")
     ] = DryRun.none,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the job has ended; exits 9 when it failed.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print its logs until it has ended.")] = False,
+    timeout: Timeout = "7d",
     namespace: Namespace = None,
     context: Context = None,
     sets: Sets = None,
@@ -38,9 +42,10 @@ def command(
     """Check a job file, upload its code, and create the job in the cluster."""
     from ktrain.cluster import Cluster
     from ktrain.submit import create
+    from ktrain.submit.load import load_for
 
     cluster = Cluster.connect(context=context)
-    loaded = _load(job, sets, namespace, cluster.namespace)
+    loaded = load_for(job, sets or (), namespace, cluster.namespace)
     _lint(loaded)
     create.refuse_taken(cluster, loaded.job, replace=replace)
     made = create.plan(loaded, cluster, fresh=fresh)
@@ -50,14 +55,23 @@ def command(
     if dry_run is DryRun.none:
         create.create(cluster, made)
     _tell(made, output, is_created=dry_run is DryRun.none)
+    if dry_run is DryRun.none and (wait or follow):
+        return _see_to_its_end(cluster, made, seconds(timeout), is_followed=follow)
     return CliExit.OK
 
 
-def _load(job: Any, sets: list[str] | None, namespace: str | None, default: str) -> Loaded:
-    loaded = load_job(job, sets or ())
-    if namespace is None and "namespace" not in (loaded.document.get("metadata") or {}):
-        namespace = default
-    return load_job(job, [*(sets or ()), f"metadata.namespace={namespace}"]) if namespace else loaded
+def _see_to_its_end(cluster: "Cluster", made: "Plan", timeout: float, *, is_followed: bool) -> int:
+    from ktrain.status.wait import wait_for_end
+
+    me = made.job.metadata
+    if is_followed:
+        from ktrain.logs.read import follow
+
+        for line in follow(cluster, me.namespace, me.name, tail=None):
+            typer.echo(line.shown())
+    state = wait_for_end(cluster, me.namespace, me.name, timeout=timeout, say=say)
+    say(f"{me.name}: {state.what}" + (f": {state.why}" if state.why else ""))
+    return CliExit.OK if state.what == "succeeded" else CliExit.JOB_FAILED
 
 
 def _lint(loaded: Loaded) -> None:

@@ -111,6 +111,10 @@ class Cluster:
         except MissingError:
             return
 
+    def raw(self, path: str) -> Object:
+        """A page that is no object of a kind: /version, or what an API group serves."""
+        return self._json("GET", path)
+
     def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
         """A page that is no JSON: a pod's log, a pod's /metrics through the API server's proxy."""
         return str(self._request("GET", path, query=query).data.decode(errors="replace"))

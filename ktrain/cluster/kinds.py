@@ -27,3 +27,9 @@ SECRET: Final = Kind("v1", "secrets", "Secret")
 EVENT: Final = Kind("v1", "events", "Event")
 NODE: Final = Kind("v1", "nodes", "Node", is_namespaced=False)
 NAMESPACE: Final = Kind("v1", "namespaces", "Namespace", is_namespaced=False)
+CLAIM: Final = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+ACCOUNT: Final = Kind("v1", "serviceaccounts", "ServiceAccount")
+LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta1", "localqueues", "LocalQueue")
+ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", is_namespaced=False
+)

@@ -10,13 +10,14 @@ from ktrain.cluster import JOB, POD, Cluster
 from ktrain.errors import ClusterError, MissingError
 from ktrain.jobs.find import ended, find_job, find_pods, index
 from ktrain.logs.merge import Line, merge, parse
+from ktrain.status.kept import read_kept
 
 LOOK_EVERY: Final = 1.0
 
 
 def read(cluster: Cluster, namespace: str, name: str, *, tail: int | None, previous: bool) -> list[Line]:
-    """All that is there now, merged; MissingError when no pod has written anything yet."""
-    find_job(cluster, namespace, name)
+    """All that is there now, merged, from storage when the pods are gone; MissingError when nothing was written yet."""
+    job = find_job(cluster, namespace, name)
     pods = find_pods(cluster, namespace, name)
     logs, silent = [], []
     for pod in pods:
@@ -24,6 +25,8 @@ def read(cluster: Cluster, namespace: str, name: str, *, tail: int | None, previ
             logs.append(_log(cluster, namespace, pod, tail=tail, previous=previous))
         except ClusterError as error:  # it waits for its container, or there was none before
             silent.append(f"{pod['metadata']['name']}: {error}")
+    if not logs and (kept := _kept(cluster, job)):
+        return kept
     if not logs:
         told = silent[0] if silent else "it has no pods now"
         raise MissingError(f"job {name} has no logs: {told}; `ktrain status {name} -n {namespace}` says how it is")
@@ -44,6 +47,12 @@ def follow(cluster: Cluster, namespace: str, name: str, *, tail: int | None) -> 
         if is_over and not any(thread.is_alive() for thread in seen.values()):
             yield from _drain(found, 0)
             return
+
+
+def _kept(cluster: Cluster, job: dict[str, Any]) -> list[Line]:
+    """The last lines of each rank, as the launchers put them into their verdicts, rank by rank."""
+    kept = read_kept(cluster, job)
+    return [Line("", 0, f"[rank {rank}] {text}") for rank, lines in sorted(kept.logs.items()) for text in lines]
 
 
 def _start(

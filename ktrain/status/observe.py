@@ -10,6 +10,7 @@ from ktrain.errors import ClusterError
 from ktrain.jobs.find import find_job, find_pods, metrics_port
 from ktrain.picture import Picture, merge
 from ktrain.status.events import events
+from ktrain.status.kept import NOTHING, Kept, read_kept
 
 Object = dict[str, Any]
 
@@ -23,6 +24,7 @@ class Facts:
     events: tuple[Object, ...]  # of the job and its pods, the oldest first
     lost_nodes: frozenset[str]  # NotReady
     picture: Picture
+    kept: Kept = NOTHING  # only when no launcher can tell
     blind: tuple[str, ...] = ()  # what could not be asked, and why
 
 
@@ -31,12 +33,17 @@ def observe(cluster: Cluster, namespace: str, name: str) -> Facts:
     job = find_job(cluster, namespace, name)
     pods = find_pods(cluster, namespace, name)
     blind: list[str] = []
+    picture = _ask(cluster, namespace, pods, blind)
+    kept = NOTHING if picture.first else read_kept(cluster, job)
+    if kept.blind:
+        blind.append(f"storage: {kept.blind}")
     return Facts(
         job,
         pods,
         _events(cluster, namespace, name, blind),
         _lost_nodes(cluster, blind),
-        _ask(cluster, namespace, pods, blind),
+        picture,
+        kept,
         tuple(blind),
     )
 

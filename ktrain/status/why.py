@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ktrain.jobs.cancel import REASON as CANCELLED
 from ktrain.jobs.find import index
 from ktrain.status.observe import Facts
 
@@ -30,7 +31,7 @@ class PodState:
 class State:
     """The job in a line, and its pods."""
 
-    what: str  # suspended, pending, starting, rendezvous, training, stopping, succeeded, failed
+    what: str  # suspended, pending, starting, rendezvous, training, stopping, held, succeeded, failed, cancelled
     why: str
     pods: tuple[PodState, ...]
     wanted: int
@@ -45,10 +46,16 @@ def state(facts: Facts) -> State:
     if "Succeeded" in ended:
         return State("succeeded", "", pods, wanted)
     if "Failed" in ended:
-        return State("failed", _failure(facts) or ended["Failed"]["message"], pods, wanted)
+        return _failed(facts, ended["Failed"], pods, wanted)
     if spec.get("runPolicy", {}).get("suspend"):
         return State("suspended", "its pods are gone, its run is kept (spec.runPolicy.suspend)", pods, wanted)
     return _unfinished(facts, pods, wanted)
+
+
+def _failed(facts: Facts, condition: Object, pods: tuple[PodState, ...], wanted: int) -> State:
+    if str(condition.get("reason", "")) == CANCELLED:
+        return State("cancelled", condition["message"], pods, wanted)
+    return State("failed", _failure(facts) or condition["message"], pods, wanted)
 
 
 def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:
@@ -114,7 +121,10 @@ def _is_mount(event: Object, pod: Object) -> bool:
 
 
 def _failure(facts: Facts) -> str:
-    return next((why for pod in facts.pods if pod["status"]["phase"] == "Failed" and (why := _exit(pod))), "")
+    """From the pods, else from storage: the operator takes failed pods away."""
+    found = next((why for pod in facts.pods if pod["status"]["phase"] == "Failed" and (why := _exit(pod))), "")
+    verdict = facts.kept.first_failure
+    return found or (_said(verdict, verdict["code"]) if verdict else "")
 
 
 def _exit(pod: Object) -> str:
@@ -124,12 +134,15 @@ def _exit(pod: Object) -> str:
         if not ended:
             continue
         try:
-            said = json.loads(ended.get("message") or "")
-            rank = f" on rank {said['rank']}" if said.get("rank") is not None else ""
-            return f"{said['cause']} (exit {ended['exitCode']}){rank}: {said['message']}"
+            return _said(json.loads(ended.get("message") or ""), ended["exitCode"])
         except (ValueError, KeyError, TypeError):  # killed before it could speak
             return f"{ended.get('reason', 'ended')} (exit {ended['exitCode']})"
     return str(pod["status"].get("message", "")) or str(pod["status"].get("reason", ""))
+
+
+def _said(verdict: Object, code: int) -> str:
+    rank = f" on rank {verdict['rank']}" if verdict.get("rank") is not None else ""
+    return f"{verdict['cause']} (exit {code}){rank}: {verdict['message']}"
 
 
 def _last(message: str) -> str:

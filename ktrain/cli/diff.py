@@ -1,0 +1,52 @@
+"""`ktrain diff`."""
+
+import dataclasses
+import json
+
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, say, show
+from ktrain.names import ENV_CODE, CliExit
+
+NEXT = {
+    "in place": "next: ktrain submit takes it with the next restart",
+    "needs a restart": "next: ktrain cancel {name} -n {where} && ktrain submit {file} --replace -n {where}",
+    "needs a new job": "next: ktrain cancel {name} -n {where} && ktrain submit {file} --replace --fresh -n {where}",
+}
+
+
+def command(
+    job: JobFile,
+    namespace: Namespace = None,
+    context: Context = None,
+    sets: Sets = None,
+    output: Output = Format.text,
+) -> int:
+    """Compare a job file with the job in the cluster, as to what it means. Exits 0: the same, 1: differs, more: an error."""
+    import typer
+
+    from ktrain.cluster import Cluster
+    from ktrain.diff import differences
+    from ktrain.jobs.find import environment, find_job, spec_of
+    from ktrain.render.job import resolved
+    from ktrain.submit.load import load_for
+    from ktrain.submit.pack import pack
+
+    cluster = Cluster.connect(context=context)
+    loaded = load_for(job, sets or (), namespace, cluster.namespace)
+    me = loaded.job.metadata
+    there = find_job(cluster, me.namespace, me.name)
+    ours = pack(loaded.code_dir, loaded.job.spec.code.exclude).sha256 if loaded.job.spec.code else ""
+    found = differences(
+        json.loads(resolved(spec_of(cluster, there))),
+        json.loads(resolved(loaded.job)),
+        code=(environment(there).get(ENV_CODE, ""), ours),
+    )
+    if output is not Format.text:
+        show([dataclasses.asdict(it) | {"effect": str(it.effect)} for it in found], output)
+    else:
+        for it in found:
+            typer.echo(str(it))
+    if not found:
+        say(f"job {me.name} in namespace {me.namespace} is what {job} says")
+        return CliExit.OK
+    say(NEXT[found[0].effect].format(name=me.name, where=me.namespace, file=job))
+    return CliExit.FAILED
