@@ -35,7 +35,9 @@ class Cluster:
         """As kubectl does: $KUBECONFIG, ~/.kube/config, or the pod's own account. ClusterError when there is none."""
         settings = Configuration()
         try:
-            contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+            contexts, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+                config_file=_config_file()
+            )
         except ConfigException:
             return cls._in_cluster(settings)
         except (yaml.YAMLError, OSError, ValueError) as error:
@@ -46,7 +48,7 @@ class Cluster:
             raise MissingError(f"there is no context {context!r} in the kubeconfig; there are {names}")
         try:
             config.load_kube_config(  # type: ignore[no-untyped-call]
-                context=chosen["name"], client_configuration=settings
+                config_file=_config_file(), context=chosen["name"], client_configuration=settings
             )
         except (ConfigException, OSError) as error:
             raise ClusterError(f"context {chosen['name']!r} of the kubeconfig cannot be used: {error}") from error
@@ -162,6 +164,11 @@ class Cluster:
         if response.status >= 400:
             raise _problem(response.status, _message(response.data) or str(response.reason), self.name)
         return response
+
+
+def _config_file() -> str:
+    """Now: the client library reads the variable once, when it is imported."""
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _problem(status: int, message: str, cluster: str) -> ClusterError:

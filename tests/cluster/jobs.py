@@ -13,10 +13,13 @@ from typing import Any
 from hack.cluster import s3
 from hack.cluster.kubectl import get, kubectl
 from hack.cluster.layout import S3
+from hack.cluster.shell import NeedError
+from ktrain.checkpoints.read import read_blocks, read_manifest
 from ktrain.history import Head, current_run, read_head
 from ktrain.storage import Storage, open_storage, scoped
 
 NAMESPACE = "research"
+COUNT = Path(__file__).parent / "count" / "job.yaml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
 DEADLINE = 180
 SHORT = ("trainer.duration=300step", "trainer.checkpoint.every=60step", "trainer.eval.every=150step")
@@ -35,7 +38,7 @@ class Job:
 
     name: str
     image: str
-    nodes: int = 2
+    nodes: int | str = 2
     file: Path = EXAMPLE
 
     @property
@@ -45,12 +48,23 @@ class Job:
 
     def submit(self, *sets: str) -> subprocess.CompletedProcess[str]:
         """`ktrain submit` with what this cluster needs."""
+        return self._with_file("submit", *sets)
+
+    def diff(self, *sets: str) -> subprocess.CompletedProcess[str]:
+        """`ktrain diff` against what was submitted."""
+        return self._with_file("diff", *sets)
+
+    def doctor(self, *sets: str) -> subprocess.CompletedProcess[str]:
+        """`ktrain doctor` for the job."""
+        return self._with_file("doctor", *sets)
+
+    def _with_file(self, command: str, *sets: str) -> subprocess.CompletedProcess[str]:
         here = (
             f"metadata.name={self.name}", f"image={self.image}", f"nodes={self.nodes}", "procsPerNode=1",
             f"storage.url=s3://{s3.BUCKET}/runs", f"storage.endpoint={S3}", f"storage.secret={s3.SECRET}",
             "code={dir: .}", "resources={cpu: 200m, memory: 1Gi}", "preemption.grace=20s", *sets,
         )  # fmt: skip
-        return ktrain("submit", str(self.file), "-n", NAMESPACE, *(word for it in here for word in ("--set", it)))
+        return ktrain(command, str(self.file), "-n", NAMESPACE, *(word for it in here for word in ("--set", it)))
 
     def state(self) -> str:
         """The operator's word for it."""
@@ -67,9 +81,23 @@ class Job:
         items = get("-n", NAMESPACE, "pods", "-l", f"training.kubeflow.org/job-name={self.name}")["items"]
         return {int(it["metadata"]["labels"]["training.kubeflow.org/replica-index"]): it for it in items}
 
-    def delete_pod(self, index: int) -> None:
-        """As a drain or a preemption does: SIGTERM, then the grace period."""
-        kubectl("-n", NAMESPACE, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false")
+    def delete_pod(self, index: int, *, at_once: bool = False) -> None:
+        """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once."""
+        force = ("--grace-period=0", "--force") if at_once else ()
+        kubectl("-n", NAMESPACE, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false", *force)
+
+    def told(self, index: int = 0) -> dict[str, Any]:
+        """What the launcher of a pod says of itself; empty while it says nothing."""
+        page = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.name}-worker-{index}:9400/proxy/status"
+        try:
+            found: dict[str, Any] = json.loads(kubectl("get", "--raw", page))
+        except NeedError:
+            return {}
+        return found
+
+    def rank0(self) -> dict[str, Any]:
+        """Rank 0's last report."""
+        return next((rank for rank in self.told().get("ranks", ()) if rank.get("rank") == 0), {})
 
     def kill_ranks(self, index: int) -> None:
         """SIGKILL to the ranks of a pod; its launcher stays."""
@@ -113,6 +141,22 @@ def until(what: str, is_so: Callable[[], bool], *, seconds: float = DEADLINE) ->
     while not is_so():
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.2)
+
+
+def visits(storage: Storage) -> set[float]:
+    """How often the samples of the counting job were seen, by its final weights; one number when all were seen equally often."""
+    head = read_head(storage)
+    assert head is not None
+    assert head.newest is not None
+    manifest = read_manifest(storage, head.newest)
+    weight = manifest.tensors["model.weight"]
+    width = weight.shape[1]
+    seen: set[float] = set()
+    for chunk in weight.chunks:
+        item = manifest.objects[chunk.object]
+        values = read_blocks(storage, item, 0, item.size)[chunk.begin : chunk.end].cast("f").tolist()
+        seen |= {-32 * value for value in values[0::width]}  # of each row only the first column is used
+    return seen
 
 
 def digest(storage: Storage, head: Head | None) -> Mapping[str, Any]:
