@@ -16,6 +16,7 @@ from hack.cluster.layout import S3
 from hack.cluster.shell import NeedError
 from ktrain.checkpoints.read import read_blocks, read_manifest
 from ktrain.history import Head, current_run, read_head
+from ktrain.names import KEY_DONE
 from ktrain.storage import Storage, open_storage, scoped
 
 NAMESPACE = "research"
@@ -129,6 +130,10 @@ class Job:
         """Of its newest commit."""
         head = self.head()
         return head.newest.step if head and head.newest else 0
+
+    def is_done(self) -> bool:
+        """Whether the run has its completion marker."""
+        return self.storage().stat(KEY_DONE) is not None
 
     def logs(self, index: int) -> str:
         """Of a pod."""

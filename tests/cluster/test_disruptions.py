@@ -1,0 +1,191 @@
+"""Pods that go at every moment of a job's life, in every way that a cluster takes them."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from hack.cluster.kubectl import get, kubectl
+from hack.cluster.layout import Node, nodes_up
+from ktrain.names import CliExit
+from ktrain.records import read_records
+from tests.cluster.jobs import COUNT, NAMESPACE, SHORT, Job, digest, ktrain, until, visits
+
+pytestmark = pytest.mark.slow
+
+
+def uid(job: Job, index: int) -> str:
+    pod = job.pods().get(index)
+    return str(pod["metadata"]["uid"]) if pod else ""
+
+
+def is_saving(job: Job) -> bool:
+    """Whether there are objects of a checkpoint that HEAD does not know yet."""
+    head, storage = job.head(), job.storage()
+    if head is None or not head.commits:
+        return False
+    known = {commit.manifest.rpartition("/")[0] for commit in head.commits}
+    return any(f"{head.token.prefix}/{folder}" not in known for folder in storage.folders(f"{head.token.prefix}/"))
+
+
+MOMENTS: Mapping[str, Callable[[Job, int], bool]] = {
+    "step": lambda job, _: job.rank0().get("phase") == "train" and int(job.rank0().get("step", 0)) > job.step() + 2,
+    "rendezvous": lambda job, index: index_told(job, index) == "rendezvous",
+    "save": lambda job, _: is_saving(job),
+    "eval": lambda job, _: job.rank0().get("phase") == "eval",
+}
+# A pod that went in a step leaves the other one in the rendezvous, and the two that are then made again meet there too.
+ORDER = (
+    ("step", 1),
+    ("rendezvous", 0),
+    ("rendezvous", 1),
+    ("step", 0),
+    ("save", 1),
+    ("save", 0),
+    ("eval", 1),
+    ("eval", 0),
+)
+
+
+def index_told(job: Job, index: int) -> str:
+    return str(job.told(index).get("state"))
+
+
+def test_pods_deleted_at_every_moment_cost_nothing(cluster: str) -> None:
+    """Both pods, in the rendezvous, a step, a save and an evaluation; those in a save by SIGKILL."""
+    job = Job("deleted", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    assert job.submit("trainer.eval.every=20step").returncode == CliExit.OK
+    seen: dict[int, set[str]] = {0: set(), 1: set()}
+    for moment, index in ORDER:
+        until(f"a {moment} for pod {index}", lambda moment=moment, index=index: MOMENTS[moment](job, index))  # type: ignore[misc]
+        seen[index].add(uid(job, index))
+        job.delete_pod(index, at_once=moment == "save")
+        until("another pod", lambda index=index: uid(job, index) not in seen[index] | {""})  # type: ignore[misc]
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert [len(uids | {uid(job, index)}) for index, uids in seen.items()] == [5, 5]
+    assert visits(job.storage()) == {2.0}
+    records = read_records(job.storage())
+    restored = {record["restored_step"] for record in records.of("start")}
+    stopped = {record["step"] for record in records.of("stop")}
+    assert stopped <= restored  # the first step after an agreed stop is the next one
+    assert len(stopped) >= 2
+
+
+def test_pods_that_die_after_the_end_do_not_hang_the_job(cluster: str) -> None:
+    """Both pods are killed as soon as the run is complete; whoever is made again finds that and leaves."""
+    job = Job("after-the-end", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    assert job.submit("trainer.duration=20step", "trainer.eval.every=1000step").returncode == CliExit.OK
+    until("the end", lambda: bool(job.pods()) and job.is_done())
+    for index in (0, 1):
+        job.delete_pod(index, at_once=True)
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    # And from the very beginning: the same objects once more, for a run that is complete.
+    made = get("-n", NAMESPACE, "pytorchjob", job.name)
+    config = get("-n", NAMESPACE, "configmap", f"{job.name}-{made['metadata']['annotations']['ktrain.dev/spec-hash']}")
+    kubectl("-n", NAMESPACE, "delete", "pytorchjob", job.name, "--wait")
+    for each in (config, made):
+        kept = {name: each["metadata"][name] for name in ("name", "namespace", "labels")}
+        each["metadata"] = kept | {"annotations": each["metadata"].get("annotations", {})}
+        each.pop("status", None)
+        until("it is gone", lambda each=each: _create(each))  # type: ignore[misc]
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert len(read_records(job.storage()).of("start")) == 1
+
+
+def _create(document: dict[str, Any]) -> bool:
+    name, kind = document["metadata"]["name"], document["kind"]
+    if name in kubectl("-n", NAMESPACE, "get", kind, "-o", "name"):
+        return False
+    kubectl("create", "-f", "-", stdin=json.dumps(document))
+    return True
+
+
+def test_a_container_killed_for_its_memory_is_made_again(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    job = _started("hungry", cluster)
+    before = uid(job, 1)
+    greedy = "x = bytearray(4 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1"
+    with pytest.raises(Exception, match="137"):
+        kubectl("-n", NAMESPACE, "exec", f"{job.name}-worker-1", "--", "python", "-c", greedy)
+    until("another pod", lambda: uid(job, 1) not in {"", before})
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert digest(job.storage(), job.head()) == undisturbed
+
+
+def test_an_eviction_by_the_api_is_a_stop_with_a_checkpoint(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    job = _started("evicted", cluster)
+    before = uid(job, 0)
+    eviction = {
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": f"{job.name}-worker-0", "namespace": NAMESPACE},
+    }  # fmt: skip
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{job.name}-worker-0/eviction"
+    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    until("another pod", lambda: uid(job, 0) not in {"", before})
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert digest(job.storage(), job.head()) == undisturbed
+    records = read_records(job.storage())
+    assert {it["step"] for it in records.of("stop")} <= {it["restored_step"] for it in records.of("start")}
+
+
+@pytest.mark.alone
+def test_a_drained_node_is_left_and_not_missed(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    job = _started("drained", cluster)
+    node = _node_without_operator()
+    drain = ("drain", node.name, "--delete-emptydir-data", "--ignore-daemonsets", "--timeout=60s")
+    kubectl(*drain, f"--pod-selector=training.kubeflow.org/job-name={job.name}")
+    try:
+        until("all pods elsewhere", lambda: _are_on(job) == {it.name for it in nodes_up() if it != node})
+        assert job.wait("Succeeded", "Failed") == "Succeeded"
+    finally:
+        kubectl("uncordon", node.name)
+    assert digest(job.storage(), job.head()) == undisturbed
+
+
+@pytest.mark.alone
+def test_a_node_whose_disk_is_full_evicts_and_the_job_goes_on(cluster: str, undisturbed: Mapping[str, Any]) -> None:
+    job = _started("pressed", cluster)
+    node = _node_without_operator()
+    full = node.folder / "kubelet" / "full"
+    try:
+        with full.open("wb") as file:
+            for _ in range(1800):  # of 2 GiB, of which a fifth must stay free
+                file.write(b"\0" * (1 << 20))
+        until("the pod is elsewhere", lambda: _are_on(job) == {it.name for it in nodes_up() if it != node})
+    finally:
+        full.unlink()
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert digest(job.storage(), job.head()) == undisturbed
+    until("no pressure", lambda: not get("node", node.name)["spec"].get("taints"), seconds=90)
+
+
+def test_what_failed_is_told_when_its_pods_are_gone(cluster: str) -> None:
+    job = Job("gone", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    assert job.submit("trainer.data.val.args.size=5000").returncode == CliExit.OK  # beyond the table
+    assert job.wait("Succeeded", "Failed") == "Failed"
+    kubectl("-n", NAMESPACE, "delete", "pods", "-l", f"training.kubeflow.org/job-name={job.name}", "--wait")
+    status = ktrain("status", job.name, "-n", NAMESPACE)
+    assert status.returncode == CliExit.JOB_FAILED
+    assert "user (exit 70)" in status.stdout
+    assert "index out of range" in status.stdout
+    logs = ktrain("logs", job.name, "-n", NAMESPACE)
+    assert "count.py" in logs.stdout  # the user's own last lines
+    assert "IndexError: index out of range in self" in logs.stdout
+    assert "first failure: user (exit 70)" in logs.stderr
+
+
+def _started(name: str, image: str) -> Job:
+    job = Job(name, image)
+    assert job.submit(*SHORT).returncode == CliExit.OK
+    until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
+    return job
+
+
+def _are_on(job: Job) -> set[str]:
+    """Nodes of the pods, once both run."""
+    pods = [it for it in job.pods().values() if it["status"]["phase"] == "Running"]
+    return {it["spec"]["nodeName"] for it in pods} if len(pods) == 2 else set()
+
+
+def _node_without_operator() -> Node:
+    (operator,) = get("-n", "kubeflow", "pods")["items"]
+    return next(it for it in nodes_up() if it.name != operator["spec"]["nodeName"])
