@@ -145,7 +145,9 @@ def _argv(desk: Desk) -> list[str]:
 def _always(desk: Desk) -> dict[str, str]:
     """What ranks get unless the pod's environment says otherwise; the threads are torchrun's default."""
     threads = {"OMP_NUM_THREADS": "1"} if desk.nproc > 1 else {}
-    return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | threads | desk.job.spec.env
+    # torch warns for each connection when a pod's address has no name in DNS.
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+    return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | quiet | threads | desk.job.spec.env
 
 
 def _forced(desk: Desk) -> dict[str, str]:

@@ -59,13 +59,17 @@ class Job:
         """`ktrain doctor` for the job."""
         return self._with_file("doctor", *sets)
 
-    def _with_file(self, command: str, *sets: str) -> subprocess.CompletedProcess[str]:
-        here = (
+    def settings(self, *sets: str) -> tuple[str, ...]:
+        """What `--set` must say here."""
+        return (
             f"metadata.name={self.name}", f"image={self.image}", f"nodes={self.nodes}", "procsPerNode=1",
             f"storage.url=s3://{s3.BUCKET}/runs", f"storage.endpoint={S3}", f"storage.secret={s3.SECRET}",
             "code={dir: .}", "resources={cpu: 200m, memory: 1Gi}", "preemption.grace=20s", *sets,
         )  # fmt: skip
-        return ktrain(command, str(self.file), "-n", NAMESPACE, *(word for it in here for word in ("--set", it)))
+
+    def _with_file(self, command: str, *sets: str) -> subprocess.CompletedProcess[str]:
+        words = (word for it in self.settings(*sets) for word in ("--set", it))
+        return ktrain(command, str(self.file), "-n", NAMESPACE, *words)
 
     def state(self) -> str:
         """The operator's word for it."""

@@ -15,6 +15,7 @@ def main() -> None:
     """Sets what must be set before torch is imported, then works."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the launcher asks a hung rank for its stacks
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # each rank would tell where it found its credentials
     path = os.environ.get(names.ENV_SPEC)
     if not path:
         sys.exit(f"{names.ENV_SPEC} is not set: ranks are started by `ktrain run` or by the launcher in a pod")
