@@ -23,7 +23,9 @@ test: lint  ## Lint, then every test; those on a real cluster last (Linux, root 
 	$(PYTEST) -n 2 --ignore tests/cluster
 	@# What is missing is said, and those tests are skipped, which CI counts as a failure.
 	@./hack/cluster/setup.sh && $(BIN)/python -m hack.cluster images || true
-	$(PYTEST) tests/cluster --timeout 900
+	@# Tests that take a part of the cluster away run by themselves, after all others.
+	KTRAIN_KEEP_CLUSTER=1 $(PYTEST) tests/cluster -n 3 --dist loadfile -m "not alone" --timeout 900 || { $(BIN)/python -m hack.cluster down; exit 1; }
+	$(PYTEST) tests/cluster -m alone --timeout 900
 
 test-fast: setup  ## The tests that take less than three minutes together.
 	$(PYTEST) -n 2 -m "not slow"

@@ -1,10 +1,13 @@
 """One real cluster for all tests of this folder; the test process itself moves into its network."""
 
 import ctypes
+import fcntl
+import json
 import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +35,46 @@ def _missing() -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of this run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def _alone(shared: Path) -> Iterator[Path]:
+    """One test process at a time; gives the file that counts who uses the cluster."""
+    with (shared / "cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield shared / "cluster.users"
+
+
+@pytest.fixture(scope="session")
+def cluster(shared: Path) -> Iterator[str]:
     """Up, with a bucket and a namespace that enforces Pod Security "restricted"; returns the worker image."""
     if reason := _missing():
         pytest.skip(reason)
-    testbed.up(2)
-    _enter(CONTROL)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KUBECONFIG", str(ADMIN))
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY", "HTTP_PROXY"):
             environment.delenv(name, raising=False)
-        _prepare()
-        yield images.build("worker")
-    if not os.environ.get("KTRAIN_KEEP_CLUSTER"):
-        testbed.down()
-        assert testbed.left() == []
+        with _alone(shared) as users:
+            testbed.up(2)
+            _enter(CONTROL)
+            if _count(users, +1) == 1:
+                _prepare()
+            image = images.build("worker")
+        yield image
+    with _alone(shared) as users:
+        if _count(users, -1) == 0 and not os.environ.get("KTRAIN_KEEP_CLUSTER"):
+            testbed.down()
+            assert testbed.left() == []
+
+
+def _count(users: Path, change: int) -> int:
+    number = int(users.read_text() if users.exists() else "0") + change
+    users.write_text(str(number))
+    return number
 
 
 def _enter(namespace: str) -> None:
@@ -70,9 +98,17 @@ def _prepare() -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """What `ktrain run` of the same file makes of it, with as many ranks."""
-    folder = tmp_path_factory.mktemp("runs")
+def undisturbed(cluster: str, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """What `ktrain run` of the same file makes of it, with as many ranks; trained once for all."""
+    kept = shared / "undisturbed.json"
+    with _alone(shared):
+        if not kept.exists():
+            kept.write_text(json.dumps(_train(tmp_path_factory.mktemp("runs"))))
+    found: Mapping[str, Any] = json.loads(kept.read_text())
+    return found
+
+
+def _train(folder: Path) -> Mapping[str, Any]:
     sets = [word for it in (*SHORT, f"storage.url={folder}") for word in ("--set", it)]
     done = ktrain("run", str(EXAMPLE), "--nodes", "2", "--procs", "1", *sets)
     assert done.returncode == CliExit.OK, done.stderr

@@ -144,6 +144,15 @@ class Job:
         return kubectl("-n", NAMESPACE, "logs", f"{self.name}-worker-{index}", "--tail=-1")
 
 
+def started(name: str, image: str, *sets: str) -> Job:
+    """A counting job of one epoch, mostly asleep, that has saved once."""
+    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}")
+    told = job.submit("trainer.eval.every=1000step", "trainer.duration=1ep", *sets)
+    assert told.returncode == 0, told.stderr
+    until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
+    return job
+
+
 def until(what: str, is_so: Callable[[], bool], *, seconds: float = DEADLINE) -> None:
     """Polls the cluster."""
     end = time.monotonic() + seconds
