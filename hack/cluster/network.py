@@ -36,8 +36,8 @@ def cut_api(node: Node) -> None:
     """Only the API server and the kubelet lose each other; storage and DNS stay: that is how zombies are made."""
     rules = (
         "table inet cut {\n"
-        f" chain out {{ type filter hook output priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
-        f" chain fwd {{ type filter hook forward priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
+        f" chain leaving {{ type filter hook output priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
+        f" chain passing {{ type filter hook forward priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
         " chain arriving { type filter hook input priority -10; tcp dport 10250 drop; }\n"
         "}\n"
     )

@@ -38,7 +38,7 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
 
     about = event["involvedObject"]
     return {
-        "time": time_of(event),
+        "time": time_of(event).partition(".")[0].rstrip("Z") + "Z",
         "type": event.get("type", ""),
         "object": f"{about['kind']}/{about['name']}",
         "reason": event.get("reason", ""),

@@ -14,6 +14,8 @@ from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
 from ktrain.render import render
 from ktrain.spec import TrainingJob
+from ktrain.submit.create import check_storage
+from ktrain.submit.pack import pack
 
 MAX_SKEW_SECONDS = 300.0
 """S3 refuses requests whose clock is further off."""
@@ -64,6 +66,7 @@ def gpus(cluster: Cluster, job: TrainingJob) -> Iterator[Check]:
 
 def storage(cluster: Cluster, loaded: Loaded) -> Iterator[Check]:
     """Writes, reads, refuses and deletes one small object, as a checkpoint would; from here, not from a pod."""
+    check_storage(loaded.job)
     for note in borrow_credentials(cluster, loaded.job):
         yield Check("storage", Verdict.WARN, note)
     found = job_storage(loaded.job, loaded.storage_url)
@@ -92,8 +95,6 @@ def code(loaded: Loaded) -> Iterator[Check]:
     """Whether each file of the user's code is Python."""
     if loaded.job.spec.code is None:
         return
-    from ktrain.submit.pack import pack
-
     archive = pack(loaded.code_dir, loaded.job.spec.code.exclude)
     bad = [
         text for path in sorted(loaded.code_dir.rglob("*.py")) if ".venv" not in path.parts and (text := _fault(path))

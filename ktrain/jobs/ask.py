@@ -55,6 +55,21 @@ def _wait(
     )
 
 
+def state_of(cluster: Cluster, pod: Object) -> str:
+    """What its launcher says that it does, in a word; empty when it cannot be asked."""
+    try:
+        return str(_page(cluster, pod).get("state", ""))
+    except (ClusterError, ValueError):
+        return ""
+
+
+def _page(cluster: Cluster, pod: Object) -> Object:
+    me = pod["metadata"]
+    path = POD.path(me["namespace"], f"{me['name']}:{metrics_port(pod)}", "proxy/status")
+    document: Object = json.loads(cluster.text(path))
+    return document
+
+
 class _Ears:
     """Hears one pod: on its own page, or in storage where the page may not be asked for."""
 
@@ -72,9 +87,7 @@ class _Ears:
             return self._in_storage(request)
 
     def _on_page(self, request: Request) -> Answer | None:
-        me = self._pod["metadata"]
-        page = POD.path(me["namespace"], f"{me['name']}:{metrics_port(self._pod)}", "proxy/status")
-        document = json.loads(self._cluster.text(page)).get("answer")
+        document = _page(self._cluster, self._pod).get("answer")
         found = Answer.read(document) if document else None
         return found if found and found.id == request.id else None
 

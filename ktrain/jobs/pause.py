@@ -8,7 +8,7 @@ from typing import Any, Final
 from ktrain import names
 from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
-from ktrain.jobs.ask import ask
+from ktrain.jobs.ask import ask, state_of
 from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
 from ktrain.request import Answer, Ask
 
@@ -62,6 +62,9 @@ def stop_ranks(cluster: Cluster, job: Object, waiting: Waiting) -> int | None:
     running = [pod for pod in find_pods(cluster, me["namespace"], me["name"]) if is_running(pod)]
     if len(running) < int(worker(job).get("replicas", 1)):
         waiting.say("not all of its pods run, so there is nothing to save")
+        return None
+    if (state := state_of(cluster, running[0])) not in {"running", ""}:
+        waiting.say(f"its ranks do not train now ({state}), so there is nothing to save")
         return None
     waiting.say("asked for a last checkpoint; it comes with the next step")
     answer: Answer = ask(cluster, job, running[:1], Ask.STOP, timeout=waiting.seconds)[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ktrain.cluster import JOB, POD, Cluster
-from ktrain.errors import ClusterError, MissingError
+from ktrain.errors import ClusterError, ForbiddenError, MissingError
 from ktrain.jobs.find import ended, find_job, find_pods, index
 from ktrain.logs.merge import Line, merge, parse
 from ktrain.status.kept import read_kept
@@ -19,10 +19,13 @@ def read(cluster: Cluster, namespace: str, name: str, *, tail: int | None, previ
     """All that is there now, merged, from storage when the pods are gone; MissingError when nothing was written yet."""
     job = find_job(cluster, namespace, name)
     pods = find_pods(cluster, namespace, name)
-    logs, silent = [], []
+    logs: list[list[Line]] = []
+    silent: list[str] = []
     for pod in pods:
         try:
             logs.append(_log(cluster, namespace, pod, tail=tail, previous=previous))
+        except ForbiddenError:
+            raise
         except ClusterError as error:  # it waits for its container, or there was none before
             silent.append(f"{pod['metadata']['name']}: {error}")
     if not logs and (kept := _kept(cluster, job)):

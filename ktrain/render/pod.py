@@ -51,7 +51,8 @@ def _container(job: TrainingJob, *, run: str, code: str) -> Object:
     container: Object = {
         "name": CONTAINER,
         "image": spec.image,
-        "command": ["python", "-m", "ktrain_launcher"],
+        # As arguments: the image's own entry point, tini in ours, goes before them.
+        "args": ["python", "-m", "ktrain_launcher"],
         "env": _environment(job, run=run, code=code),
         "ports": [
             {"name": "pytorchjob-port", "containerPort": names.DEFAULT_RDZV_PORT},

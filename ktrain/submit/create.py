@@ -36,7 +36,7 @@ class Plan:
 def plan(loaded: Loaded, cluster: Cluster, *, fresh: bool, environ: MutableMapping[str, str] = os.environ) -> Plan:
     """Which run, which code, which objects; writes only to storage. SpecError, ClusterError, StorageError."""
     job = loaded.job
-    _check_storage(job)
+    check_storage(job)
     code = pack(loaded.code_dir, job.spec.code.exclude) if job.spec.code else None
     notes = list(borrow_credentials(cluster, job, environ))
     try:
@@ -114,7 +114,8 @@ def _create_config(cluster: Cluster, config: Object) -> bool:
     return True
 
 
-def _check_storage(job: TrainingJob) -> None:
+def check_storage(job: TrainingJob) -> None:
+    """SpecError when the storage is a folder that goes with its pod."""
     url = job.spec.storage.url
     if url.startswith("s3://"):
         return

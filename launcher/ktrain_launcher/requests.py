@@ -89,10 +89,10 @@ class Requests:
     def _heed(self, text: str) -> None:
         try:
             request = Request.decode(text)
-            if self._run.stat(answer_key(request.id, self._node)) is not None:
-                return  # by the launcher before us in this pod
-        except (ValueError, StorageError) as error:
+        except ValueError as error:
             self._say("request_refused", request=text, error=error)
+            return
+        if self._is_answered(request):
             return
         self._say("request", ask=request.ask, id=request.id)
         answer = self._answer(request)
@@ -102,6 +102,14 @@ class Requests:
             self._run.put(answer_key(request.id, self._node), encode_answer(answer))
         except StorageError as error:
             self._say("storage_failed", key=answer_key(request.id, self._node), error=error)
+
+    def _is_answered(self, request: Request) -> bool:
+        """By the launcher before us in this pod."""
+        try:
+            return self._run.stat(answer_key(request.id, self._node)) is not None
+        except StorageError as error:  # then it is answered twice, which harms less than not at all
+            self._say("storage_failed", key=answer_key(request.id, self._node), error=error)
+            return False
 
     def _answer(self, request: Request) -> Answer:
         work: Mapping[Ask, Callable[[Request], Answer]] = {

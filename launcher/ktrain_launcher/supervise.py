@@ -83,6 +83,9 @@ def supervise(desk: Desk) -> Outcome:
 def _prepare_torch() -> None:
     # Same number of ranks on every node: torch then numbers them without asking the store.
     os.environ["TORCH_ELASTIC_WORKER_IDENTICAL"] = "1"
+    # The operator's settings for torchrun, which we are not; a script that starts one of its own would obey them.
+    for name in [name for name in os.environ if name.startswith("PET_")]:
+        del os.environ[name]
     # It warns that it has no signal handlers in this thread (the main thread has ours) and repeats what we say.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
 
