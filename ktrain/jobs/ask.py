@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ktrain.cluster import POD, Cluster
 from ktrain.errors import ClusterError, ForbiddenError, NotFound, StorageError, TimedOutError
-from ktrain.jobs.find import index, metrics_port
+from ktrain.jobs.find import index
+from ktrain.jobs.page import page
 from ktrain.jobs.reach import run_storage
 from ktrain.names import ANNOTATION_REQUEST
 from ktrain.request import Answer, Ask, Request, answer_key
@@ -55,21 +56,6 @@ def _wait(
     )
 
 
-def state_of(cluster: Cluster, pod: Object) -> str:
-    """What its launcher says that it does, in a word; empty when it cannot be asked."""
-    try:
-        return str(_page(cluster, pod).get("state", ""))
-    except (ClusterError, ValueError):
-        return ""
-
-
-def _page(cluster: Cluster, pod: Object) -> Object:
-    me = pod["metadata"]
-    path = POD.path(me["namespace"], f"{me['name']}:{metrics_port(pod)}", "proxy/status")
-    document: Object = json.loads(cluster.text(path))
-    return document
-
-
 class _Ears:
     """Hears one pod: on its own page, or in storage where the page may not be asked for."""
 
@@ -82,12 +68,12 @@ class _Ears:
             return self._on_page(request)
         except ForbiddenError:
             return self._in_storage(request)
-        except (ClusterError, ValueError):  # its launcher is busy with its end, or gone: what it said is kept
+        except ClusterError:  # its launcher is busy with its end, or gone: what it said is kept
             self._cluster.get(POD, self._pod["metadata"]["namespace"], self._pod["metadata"]["name"])
             return self._in_storage(request)
 
     def _on_page(self, request: Request) -> Answer | None:
-        document = _page(self._cluster, self._pod).get("answer")
+        document = page(self._cluster, self._pod).get("answer")
         found = Answer.read(document) if document else None
         return found if found and found.id == request.id else None
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 from ktrain import names
 from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
-from ktrain.jobs.ask import ask, state_of
+from ktrain.jobs.ask import ask
 from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
+from ktrain.jobs.page import state_of
 from ktrain.request import Answer, Ask
 
 Object = dict[str, Any]

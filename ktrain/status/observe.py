@@ -1,13 +1,13 @@
 """Everything about one job that the cluster and its launchers tell, asked once."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktrain.cluster import NODE, POD, Cluster
+from ktrain.cluster import NODE, Cluster
 from ktrain.errors import ClusterError
-from ktrain.jobs.find import find_job, find_pods, metrics_port
+from ktrain.jobs.find import find_job, find_pods
+from ktrain.jobs.page import page
 from ktrain.picture import Picture, merge
 from ktrain.status.events import events
 from ktrain.status.kept import NOTHING, Kept, read_kept
@@ -33,7 +33,7 @@ def observe(cluster: Cluster, namespace: str, name: str) -> Facts:
     job = find_job(cluster, namespace, name)
     pods = find_pods(cluster, namespace, name)
     blind: list[str] = []
-    picture = _ask(cluster, namespace, pods, blind)
+    picture = _ask(cluster, pods, blind)
     kept = NOTHING if picture.first else read_kept(cluster, job)
     if kept.blind:
         blind.append(f"storage: {kept.blind}")
@@ -69,12 +69,11 @@ def _is_ready(node: Object) -> bool:
     return any(it["type"] == "Ready" and it["status"] == "True" for it in node.get("status", {}).get("conditions", ()))
 
 
-def _ask(cluster: Cluster, namespace: str, pods: Sequence[Object], blind: list[str]) -> Picture:
+def _ask(cluster: Cluster, pods: Sequence[Object], blind: list[str]) -> Picture:
     answers = []
     for pod in (it for it in pods if it["status"].get("phase") == "Running"):
-        name, port = pod["metadata"]["name"], metrics_port(pod)
         try:
-            answers.append(json.loads(cluster.text(POD.path(namespace, f"{name}:{port}", "proxy/status"))))
-        except (ClusterError, ValueError) as error:  # its launcher is not serving yet, or we may not ask
-            blind.append(f"the launcher of {name}: {error}")
+            answers.append(page(cluster, pod))
+        except ClusterError as error:  # its launcher is not serving yet, or we may not ask
+            blind.append(f"the launcher of {pod['metadata']['name']}: {error}")
     return merge(answers)

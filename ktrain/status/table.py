@@ -1,6 +1,5 @@
 """How all jobs of a namespace train: a row for each."""
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from typing import Any, Final
 
 from ktrain.cluster import JOB, POD, Cluster
 from ktrain.errors import ClusterError
-from ktrain.jobs.find import JOB_NAME, index, is_running, metrics_port
+from ktrain.jobs.find import JOB_NAME, index, is_running
+from ktrain.jobs.page import page
 from ktrain.names import LABEL_JOB, MANAGED_BY
 from ktrain.picture import Picture, merge
 from ktrain.status.word import word
@@ -53,11 +53,9 @@ def _row(cluster: Cluster, job: Object, pods: Sequence[Object]) -> Row:
 
 
 def _ask(cluster: Cluster, pod: Object) -> Picture:
-    me = pod["metadata"]
     try:
-        page = POD.path(me["namespace"], f"{me['name']}:{metrics_port(pod)}", "proxy/status")
-        return merge([json.loads(cluster.text(page))])
-    except (ClusterError, ValueError):  # it is not serving yet, or may not be asked: the row says what is known
+        return merge([page(cluster, pod)])
+    except ClusterError:  # the row says what is known without it
         return Picture()
 
 
