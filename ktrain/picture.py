@@ -13,6 +13,7 @@ class Picture:
     ranks: tuple[dict[str, Any], ...] = ()
     restarts: int = 0
     epoch: int = 0
+    notes: tuple[str, ...] = ()  # what launchers wait for
 
     @property
     def first(self) -> dict[str, Any]:
@@ -36,4 +37,5 @@ def merge(answers: Sequence[dict[str, Any]]) -> Picture:
         tuple(ranks),
         max((answer["restarts"] for answer in answers), default=0),
         max((answer["epoch"] for answer in answers), default=0),
+        tuple(note for answer in answers if (note := answer.get("note"))),
     )

@@ -64,9 +64,9 @@ def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:
         return State("pending" if stuck.what == "pending" else stuck.what, f"{stuck.name}: {stuck.why}", pods, wanted)
     if len(pods) < wanted:
         return State("pending", _missing(facts, wanted), pods, wanted)
-    if facts.picture.first.get("step"):
+    if facts.picture.first.get("step") and not facts.picture.notes:
         return State("training", "", pods, wanted)
-    return State(facts.picture.state, "", pods, wanted)
+    return State(facts.picture.state, next(iter(facts.picture.notes), ""), pods, wanted)
 
 
 def _missing(facts: Facts, wanted: int) -> str:

@@ -15,10 +15,11 @@ from torch.distributed.elastic.rendezvous import (
 from ktrain.errors import FencedError, StorageError
 from ktrain.history import Token
 from ktrain_launcher.control import Control, Formed
-from ktrain_launcher.stores import SAY_EVERY, Pause, PrefixStore, TCPStore, host_store
+from ktrain_launcher.stores import SAY_EVERY, Note, Pause, PrefixStore, TCPStore, host_store
 from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.05
+NOTE_EVERY: Final = 2.0
 CLAIM_TRIES: Final = 5
 CLAIM_PAUSE_SECONDS: Final = 1.0
 
@@ -39,6 +40,7 @@ class Rendezvous(RendezvousHandler):
         run: str,
         claim: Callable[[], Token],
         pause: Pause,
+        note: Note,
         say: Say,
     ) -> None:
         self._control = control
@@ -46,6 +48,7 @@ class Rendezvous(RendezvousHandler):
         self._run = run
         self._claim = claim
         self._pause = pause
+        self._note = note
         self._say = say
         self._me = f"{os.getpid()}-{time.time_ns()}"
         self._epoch_store: TCPStore | None = None
@@ -95,6 +98,7 @@ class Rendezvous(RendezvousHandler):
 
     def _wait(self) -> Formed:
         begun = said = time.monotonic()
+        noted = begun
         while True:
             if self._pause(0) or self.is_closed():
                 raise ClosedError
@@ -103,11 +107,15 @@ class Rendezvous(RendezvousHandler):
             if self._control.node == 0 and self._control.is_complete(self.round):
                 self._form()
             if formed := self._control.formed(self.round):
+                self._note("")
                 return formed
-            if time.monotonic() - said > SAY_EVERY:
-                said = time.monotonic()
-                missing = ",".join(map(str, self._control.missing(self.round)[:10]))
-                self._say("waiting_for_nodes", missing=missing, seconds=int(said - begun))
+            if time.monotonic() - noted > NOTE_EVERY:
+                noted = time.monotonic()
+                missing = ", ".join(map(str, self._control.missing(self.round)[:10]))
+                self._note(f"waits for the launchers of nodes {missing}" if missing else "")
+                if noted - said > SAY_EVERY:
+                    said = noted
+                    self._say("waiting_for_nodes", missing=missing, seconds=int(said - begun))
             self._pause(POLL_SECONDS)
 
     def _form(self) -> None:

@@ -53,6 +53,7 @@ class Pages:
             "state": self.tally.state,
             "restarts": sum(self.tally.restarts.values()),
             "world_size": self.tally.world_size,
+            "note": self.tally.note,
             "answer": self.tally.answer,
             "ranks": self.board.as_documents(),
         }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the public names are there, but not for type checkers
 else:
     from torch.distributed import PrefixStore, TCPStore
 
-__all__ = ["DistError", "Pause", "PrefixStore", "TCPStore", "connect_store", "host_store"]
+__all__ = ["DistError", "Note", "Pause", "PrefixStore", "TCPStore", "connect_store", "host_store"]
 
 TIMEOUT: Final = timedelta(seconds=60)
 CONNECT_SECONDS: Final = 2.0
@@ -24,6 +24,9 @@ BACKLOG: Final = 4096
 
 Pause = Callable[[float], bool]
 """Sleeps; whether we are told to stop."""
+
+Note = Callable[[str], object]
+"""Takes down what we wait for, a sentence; empty when for nothing."""
 
 
 def host_store(bind: str, port: int) -> TCPStore:
@@ -39,28 +42,34 @@ def host_store(bind: str, port: int) -> TCPStore:
     )
 
 
-def connect_store(host: str, port: int, *, pause: Pause, say: Say) -> TCPStore | None:
-    """Node 0's store, however long it takes to appear; None when we are told to stop."""
+def connect_store(host: str, port: int, *, pause: Pause, say: Say, note: Note) -> TCPStore | None:
+    """Node 0's store, however long it takes to appear; None when we are told to stop. `note` hears what is in the way."""
     waited = 0.0
-    while not _answers(host, port):
+    while problem := _problem(host, port):
+        note(problem)
         if waited % SAY_EVERY == 0:
-            say("waiting_for_node_0", host=host, port=port, seconds=int(waited))
+            say("waiting_for_node_0", host=host, port=port, seconds=int(waited), problem=problem)
         if pause(0.25):
             return None
         waited += 0.25
+    note("")
     try:
         return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=TIMEOUT)
     except DistError as error:
         raise PeerLostError(f"{host}:{port} answers, but not as the launcher of node 0") from error
 
 
-def _answers(host: str, port: int) -> bool:
-    """Asked with a plain socket: torch's own attempt is loud and slow to fail."""
+def _problem(host: str, port: int) -> str:
+    """Why node 0 cannot be reached, empty when it can. Asked with a plain socket: torch's own attempt is loud and slow to fail."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
-            return True
-    except OSError:
-        return False
+            return ""
+    except socket.gaierror as error:
+        return f"DNS does not know {host} ({error.strerror}): the pod of node 0 is not there, or the cluster's DNS does not work"
+    except TimeoutError:
+        return f"{host}:{port} does not answer: the node is gone, or a network policy is in the way"
+    except OSError as error:
+        return f"the launcher of node 0 does not serve {host}:{port} yet ({error.strerror or error})"
 
 
 def _listen(bind: str, port: int) -> socket.socket:

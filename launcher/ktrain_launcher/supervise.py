@@ -96,7 +96,7 @@ def _meet(desk: Desk) -> Control | None:
     if pod.node_rank == 0:
         store = host_store(pod.bind, pod.rdzv_port)
     else:
-        found = connect_store(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say)
+        found = connect_store(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say, note=desk.tally.take_note)
         if found is None:
             return None
         store = found
@@ -117,6 +117,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         run=desk.places.run_id,
         claim=claim,
         pause=desk.pause,
+        note=desk.tally.take_note,
         say=desk.say,
     )
     return Parts(

@@ -22,12 +22,17 @@ class Tally:
         self.epoch = 0
         self.run = ""
         self.world_size = 0
+        self.note = ""  # what is waited for
         self.answer: dict[str, Any] | None = None  # to the newest request
         self._ticked = time.monotonic()
 
     def tick(self) -> None:
         """The agent is alive."""
         self._ticked = time.monotonic()
+
+    def take_note(self, text: str) -> None:
+        """What is waited for, a sentence; empty for nothing."""
+        self.note = text
 
     @property
     def age(self) -> float:

@@ -9,15 +9,21 @@ import pytest
 from ktrain.errors import FencedError, PeerLostError, StorageError
 from ktrain.history import Token, claim_epoch
 from ktrain.storage.memory import MemoryStorage
+from ktrain_launcher import rendezvous
 from ktrain_launcher.control import Cause, Control
 from ktrain_launcher.rendezvous import ClosedError, Rendezvous
 from ktrain_launcher.stores import TCPStore, connect_store, host_store
+from tests.launcher.gang import free_port, until
 
 HOST = "127.0.0.1"
 
 
 def say(event: str, **fields: object) -> None:
     """Nobody listens."""
+
+
+def note(_text: str) -> None:
+    """Nobody reads."""
 
 
 def doze(_seconds: float) -> bool:
@@ -46,13 +52,13 @@ class Claims:
 
 
 def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
-    store = server if node == 0 else connect_store(HOST, server.port, pause=doze, say=say)
+    store = server if node == 0 else connect_store(HOST, server.port, pause=doze, say=say, note=note)
     assert store is not None
     return Control(store, node=node, num_nodes=num_nodes, where="here")
 
 
 def meeting(made: Control, claim: Callable[[], Token], *, pause: Callable[[float], bool] = doze) -> Rendezvous:
-    return Rendezvous(made, host=HOST, bind=HOST, run="run", claim=claim, pause=pause, say=say)
+    return Rendezvous(made, host=HOST, bind=HOST, run="run", claim=claim, pause=pause, note=note, say=say)
 
 
 def meet(*all_: Rendezvous) -> list[tuple[int, int, int]]:
@@ -140,3 +146,31 @@ def test_a_store_that_has_gone_is_a_lost_peer() -> None:
     del store
     with pytest.raises(PeerLostError, match="the launcher of node 0 at here has gone"):
         one.target()
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("no-such-host.invalid", "DNS does not know no-such-host.invalid"), (HOST, "does not serve 127.0.0.1:")],
+    ids=["dns", "refused"],
+)
+def test_what_keeps_node_0_from_being_reached_is_noted(host: str, told: str) -> None:
+    notes: list[str] = []
+    found = connect_store(host, free_port(), pause=lambda _seconds: True, say=say, note=notes.append)
+    assert found is None
+    assert len(notes) == 1
+    assert told in notes[0]
+
+
+def test_missing_nodes_are_noted_until_they_come(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
+    notes: list[str] = []
+    zero = Rendezvous(
+        control(server, 0), host=HOST, bind=HOST, run="run", claim=Claims(), pause=doze, note=notes.append, say=say
+    )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(zero.next_rendezvous)
+        until(lambda: notes)
+        meeting(control(server, 1), Claims()).next_rendezvous()
+        waiting.result(10)
+    assert notes[0] == "waits for the launchers of nodes 1"
+    assert notes[-1] == ""

@@ -42,6 +42,7 @@ SAID = json.dumps({"cause": "user", "rank": 1, "message": "ValueError: no"})
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}]
 REFUSED = {"reason": "FailedCreatePod", "message": "Error creating: pods is forbidden: exceeded quota: small"}
 NO_VOLUME = {"reason": "FailedMount", "message": "secret not found", "involvedObject": {"uid": "u"}}
+WAITING = Picture(("rendezvous",), notes=("DNS does not know demo-worker-0",))
 STEPPING = Picture(("running",), ({"rank": 0, "step": 7},))
 
 
@@ -52,6 +53,7 @@ STEPPING = Picture(("running",), ({"rank": 0, "step": 7},))
         (facts(job("Failed"), pod("Failed", containerStatuses=ended(70, SAID))), "failed", "user (exit 70) on rank 1: ValueError: no"),
         (facts(job("Failed"), pod("Failed", containerStatuses=ended(137, "", "OOMKilled"))), "failed", "OOMKilled (exit 137)"),
         (facts(job("Failed")), "failed", "job is Failed"),
+        (facts(job("Running"), pod("Running"), picture=WAITING), "rendezvous", "DNS does not know demo-worker-0"),
         (facts(job("Suspended", suspend=True)), "suspended", "its run is kept (spec.runPolicy.suspend)"),
         (facts(job("Created"), events=(REFUSED,)), "pending", "pods are refused: Error creating: pods is forbidden: exceeded quota: small"),
         (facts(job("Created", replicas=3), pod("Running")), "pending", "1 of 3 pods are there"),
@@ -64,7 +66,7 @@ STEPPING = Picture(("running",), ({"rank": 0, "step": 7},))
         (facts(job("Running"), pod("Running"), picture=Picture(("rendezvous",))), "rendezvous", ""),
         (facts(job("Running"), pod("Running")), "starting", ""),
     ],
-    ids=["done", "user", "oom", "failed", "suspended", "quota", "few", "unschedulable", "image", "secret", "volume", "lost", "training", "rendezvous", "starting"],
+    ids=["done", "user", "oom", "failed", "dns", "suspended", "quota", "few", "unschedulable", "image", "secret", "volume", "lost", "training", "rendezvous", "starting"],
 )  # fmt: skip
 def test_the_first_thing_in_the_way_is_the_reason(observed: Facts, what: str, why: str) -> None:
     found = state(observed)
