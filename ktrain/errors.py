@@ -6,10 +6,17 @@ from ktrain.names import CliExit, Exit
 
 
 class KtrainError(Exception):
-    """A user's problem, told in one sentence: what happened, what was expected, what to do."""
+    """A user's problem, told in one sentence: what happened, what was expected, what to do.
+
+    `where` is the key of the job file that it is about, such as `spec.trainer.model.use`.
+    """
 
     exit: ClassVar[Exit] = Exit.USER
     cli_exit: ClassVar[CliExit] = CliExit.FAILED
+
+    def __init__(self, message: str = "", where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
 
 
 class SpecError(KtrainError):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from ktrain.lint import RULES
 from ktrain.spec import Model, TrainingJob
@@ -36,8 +36,15 @@ def _section(path: str, model: type[Model]) -> str:
 
 def _row(key: str, field: Any) -> str:
     mark = _MARKS[field.json_schema_extra["x-resume"]]
-    doc = field.description.replace("|", "\\|")
+    doc = field.description.replace("|", "\\|") + _choices(field.annotation)
     return f"| `{key}` | {_default(field)} | {mark} | {doc} |\n"
+
+
+def _choices(annotation: Any) -> str:
+    from ktrain.load.shape import alternatives
+
+    words = [word for it in alternatives(annotation) if get_origin(it) is Literal for word in get_args(it)]
+    return f" ({', '.join(f'`{word}`' for word in words)})" if len(words) > 1 else ""
 
 
 def _default(field: Any) -> str:

@@ -15,13 +15,14 @@ from ktrain.storage import Storage, scoped
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The run that a `ktrain run` works on."""
+    """The run that is worked on."""
 
-    run: str
+    run: str  # empty: a new one
     attempt: int
     url: str
     head: Head | None
     warnings: tuple[str, ...] = ()
+    is_raised: bool = False  # it was done, and the spec asks for more now
 
     @property
     def is_done(self) -> bool:
@@ -64,28 +65,33 @@ def metrics(head: Head | None, storage: Storage) -> Mapping[str, float]:
     return found if isinstance(found, dict) else {}
 
 
-def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
-    """The current run, checked against the spec that it began with, or a new one. SpecError, StorageError."""
+def look(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
+    """Which run it would be, checked against the spec that it began with; only reads. SpecError, StorageError."""
     storage = job_storage(job, url)
-    document = job.model_dump(mode="json", by_alias=True)
     run = None if fresh else current_run(storage)
     if run is None:
-        return _begin(storage, document)
+        return Taken("", 1, storage.url, None)
     storage_of_run = scoped(storage, run)
     head = read_head(storage_of_run)
     begun: Mapping[str, Any] = json.loads(storage_of_run.get(names.KEY_SPEC)[0])
     try:
-        warnings = resume.check(begun, document)
+        warnings = resume.check(begun, job.model_dump(mode="json", by_alias=True))
     except SpecError:
         if head and head.newest:
             raise
-        return _begin(storage, document)  # nothing was trained: whoever mends a mistake is not held to it
-    if head and head.done and _is_raised(job, storage_of_run):
-        storage_of_run.delete([names.KEY_DONE])  # launchers that find it leave at once
+        return Taken("", 1, storage.url, None)  # nothing was trained: whoever mends a mistake is not held to it
+    is_raised = bool(head and head.done) and _is_raised(job, storage_of_run)
+    if head and is_raised:
         head = dataclasses.replace(head, done=False)
-    return Taken(run, head.attempt + 1 if head else 1, storage_of_run.url, head, tuple(warnings))
+    return Taken(run, head.attempt + 1 if head else 1, storage_of_run.url, head, tuple(warnings), is_raised=is_raised)
 
 
-def _begin(storage: Storage, document: dict[str, Any]) -> Taken:
-    run = begin_run(storage, document)
-    return Taken(run, 1, f"{storage.url}/{run}", None)
+def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
+    """The same, and begins the run where it is a new one. SpecError, StorageError."""
+    taken, storage = look(job, url, fresh=fresh), job_storage(job, url)
+    if not taken.run:
+        run = begin_run(storage, job.model_dump(mode="json", by_alias=True))
+        return dataclasses.replace(taken, run=run, url=f"{storage.url}/{run}")
+    if taken.is_raised:
+        scoped(storage, taken.run).delete([names.KEY_DONE])  # launchers that find it leave at once
+    return taken

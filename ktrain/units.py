@@ -19,6 +19,8 @@ _BYTE_UNITS: Final = {"": 1, "k": 1000} | {
     for power, unit in enumerate("KMGTPE")
     for suffix, base in (("", 1000), ("i", 1024))
 }
+_EXAMPLES: Final = "10ep, 500step, 2e6sample, 1e9tok"
+_OR_TIME: Final = ", or a time such as 30min"
 _MAX_SECONDS: Final = 100 * 365 * 86400
 
 Unit = Literal["ep", "step", "sample", "tok", "s"]
@@ -109,9 +111,7 @@ class Span:
             return value
         match = _SPAN.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 40 else None
         if match is None:
-            raise ValueError(
-                f"{value!r} is no length of training; write a number and a unit: 10ep, 500step, 2e6sample, 1e9tok or 30min"
-            )
+            raise ValueError(f"{value!r} is no length of training; write a number and a unit: {_EXAMPLES}{_OR_TIME}")
         if match["unit"] in _SECONDS:
             return cls(parse_time(value).total_seconds(), "s")
         number = Decimal(match["number"])
@@ -121,6 +121,17 @@ class Span:
         if number > 2**62:
             raise ValueError(f"{value!r} is larger than any run")
         return cls(float(number) if unit == "ep" else int(number), unit)
+
+    @classmethod
+    def parse_length(cls, value: object) -> Self:
+        """One that is counted and not timed."""
+        try:
+            span = cls.parse(value)
+        except ValueError as error:
+            raise ValueError(str(error).removesuffix(_OR_TIME)) from None
+        if span.unit == "s":
+            raise ValueError(f"{span} is a time; write ep, step, sample or tok (spec.deadline ends a job by the clock)")
+        return span
 
     def __str__(self) -> str:
         if self.unit == "s":

@@ -1,6 +1,9 @@
 """What commands share: the job-file argument, --set, and how data is printed."""
 
 import json
+import shlex
+import shutil
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +45,18 @@ Context = Annotated[str | None, typer.Option("--context", help="Of the kubeconfi
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job in the cluster.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long to wait, such as 90s or 10m.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
+
+
+def program() -> str:
+    """How to call this program again, for the commands that it proposes."""
+    called = Path(sys.argv[0])
+    if called.name == "kubectl-ktrain":
+        return "kubectl ktrain"
+    if shutil.which("ktrain"):
+        return "ktrain"
+    return (
+        shlex.quote(str(called.absolute())) if called.name == "ktrain" else f"{shlex.quote(sys.executable)} -m ktrain"
+    )
 
 
 def show(data: Any, form: Format) -> None:

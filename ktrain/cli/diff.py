@@ -3,13 +3,13 @@
 import dataclasses
 import json
 
-from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, say, show
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, program, say, show
 from ktrain.names import ENV_CODE, CliExit
 
 NEXT = {
-    "in place": "next: ktrain submit takes it with the next restart",
-    "needs a restart": "next: ktrain cancel {name} -n {where} && ktrain submit {file} --replace -n {where}",
-    "needs a new job": "next: ktrain cancel {name} -n {where} && ktrain submit {file} --replace --fresh -n {where}",
+    "in place": "next: {ktrain} submit takes it with the next restart",
+    "needs a restart": "next: {ktrain} cancel {name} -n {where} && {ktrain} submit {file} --replace -n {where}",
+    "needs a new job": "next: {ktrain} cancel {name} -n {where} && {ktrain} submit {file} --replace --fresh -n {where}",
 }
 
 
@@ -48,5 +48,5 @@ def command(
     if not found:
         say(f"job {me.name} in namespace {me.namespace} is what {job} says")
         return CliExit.OK
-    say(NEXT[found[0].effect].format(name=me.name, where=me.namespace, file=job))
+    say(NEXT[found[0].effect].format(ktrain=program(), name=me.name, where=me.namespace, file=job))
     return CliExit.FAILED

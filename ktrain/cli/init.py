@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ktrain.cli.common import say
+from ktrain.cli.common import program, say
 from ktrain.errors import Conflict, SpecError
 from ktrain.names import CliExit
 from ktrain.templates import TEMPLATES, Template
@@ -22,12 +22,12 @@ def command(
 ) -> int:
     """Write a job file that works at once, with the code it needs."""
     if template not in TEMPLATES:
-        raise SpecError(f"there is no template {template!r}; there are {', '.join(TEMPLATES)}")
+        raise typer.BadParameter(f"there is no template {template!r}; there are {', '.join(TEMPLATES)}")
     written = write(TEMPLATES[template], folder, force=force)
     for path in written:
         say(f"wrote {path}")
     here = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    say(f"next: {here}ktrain run job.yaml")
+    say(f"next: {here}{program()} run job.yaml")
     return CliExit.OK
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ktrain.cli.common import Format, Sets, show
-from ktrain.errors import SpecError
+from ktrain.cli.common import Format, Sets, say, show
 from ktrain.lint import RULES, Finding, lint
 from ktrain.load import load_job
 from ktrain.names import CliExit
@@ -32,7 +31,7 @@ def command(
         typer.echo(_explained(explain))
         return CliExit.OK
     if job is None:
-        raise SpecError("name a job file: ktrain lint job.yaml")
+        raise typer.BadParameter("name a job file: ktrain lint job.yaml")
     findings = lint(load_job(job, sets or ()).job)
     if style is Style.json:
         show(
@@ -42,6 +41,8 @@ def command(
     else:
         for finding in findings:
             typer.echo(_line(finding, job, style))
+        if not findings:
+            say("nothing to warn of")
     return CliExit.SPEC if any(it.level == "error" for it in findings) else CliExit.OK
 
 
@@ -55,4 +56,4 @@ def _explained(code: str) -> str:
     for rule in RULES:
         if rule.code == code.upper():
             return f"{rule.code} {rule.title} ({rule.level})\n{rule.why}"
-    raise SpecError(f"there is no rule {code}; there are {RULES[0].code} to {RULES[-1].code}")
+    raise typer.BadParameter(f"there is no rule {code}; there are {RULES[0].code} to {RULES[-1].code}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobName, Namespace, Output, say, show
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, program, say, show
 from ktrain.names import CliExit
 
 
@@ -26,6 +26,6 @@ def command(
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
     say(
-        f"job {name} may run again, on {wanted} node{'s' if wanted > 1 else ''}\n  next: ktrain status {name} -n {where}"
+        f"job {name} may run again, on {wanted} node{'s' if wanted > 1 else ''}\n  next: {program()} status {name} -n {where}"
     )
     return CliExit.OK

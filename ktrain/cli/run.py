@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrain.cli.common import Format, JobFile, Output, Sets, say, show
+from ktrain.cli.common import Format, JobFile, Output, Sets, program, say, show
 from ktrain.errors import SpecError
 from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
@@ -43,11 +43,13 @@ def command(
         micros := loaded.job.spec.trainer.batch.global_ // loaded.job.spec.trainer.batch.micro
     ):
         raise SpecError(
-            f"{ranks} ranks share {micros} micro-batches a step; lower --nodes or --procs, or trainer.batch.micro"
+            f"{ranks} ranks share {micros} micro-batches a step; lower --nodes or --procs, or spec.trainer.batch.micro"
         )
     for told in mapped.told:
         say(f"here: {told}")
-    return _run(loaded, mapped, fresh=fresh, quiet=quiet, output=output, again=Again(str(job), tuple(sets or ())))
+    return _run(
+        loaded, mapped, fresh=fresh, quiet=quiet, output=output, again=Again(program(), str(job), tuple(sets or ()))
+    )
 
 
 def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: Format, again: "Again") -> int:

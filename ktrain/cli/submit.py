@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, Timeout, say, seconds, show
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, Timeout, program, say, seconds, show
 from ktrain.errors import SpecError
 from ktrain.load import Loaded
 from ktrain.names import CliExit
 
 if TYPE_CHECKING:
     from ktrain.cluster import Cluster
-    from ktrain.submit.create import Plan
+    from ktrain.spec import Metadata
+    from ktrain.submit.plan import Plan
+    from ktrain.taken import Taken
 
 
 class DryRun(StrEnum):
@@ -43,27 +45,27 @@ def command(
     from ktrain.cluster import Cluster
     from ktrain.submit import create
     from ktrain.submit.load import load_for
+    from ktrain.submit.plan import plan
 
     cluster = Cluster.connect(context=context)
     loaded = load_for(job, sets or (), namespace, cluster.namespace)
     _lint(loaded)
-    create.refuse_taken(cluster, loaded.job, replace=replace)
-    made = create.plan(loaded, cluster, fresh=fresh)
-    for note in made.notes:
+    replaced = create.ended_job(cluster, loaded.job, replace=replace)
+    create.dry_run(cluster, loaded.job, replaced=replaced)
+    planned = plan(loaded, cluster, fresh=fresh)
+    for note in planned.notes:
         say(f"note: {note}")
-    create.dry_run(cluster, made)
-    if dry_run is DryRun.none:
-        create.create(cluster, made)
-    _tell(made, output, is_created=dry_run is DryRun.none)
-    if dry_run is DryRun.none and (wait or follow):
-        return _see_to_its_end(cluster, made, seconds(timeout), is_followed=follow)
+    is_real = dry_run is DryRun.none
+    taken = create.create(cluster, planned, replaced=replaced).taken if is_real else planned.taken
+    _tell(planned, taken, output, is_created=is_real)
+    if is_real and (wait or follow):
+        return _see_to_its_end(cluster, loaded.job.metadata, seconds(timeout), is_followed=follow)
     return CliExit.OK
 
 
-def _see_to_its_end(cluster: "Cluster", made: "Plan", timeout: float, *, is_followed: bool) -> int:
+def _see_to_its_end(cluster: "Cluster", me: "Metadata", timeout: float, *, is_followed: bool) -> int:
     from ktrain.status.wait import wait_for_end
 
-    me = made.job.metadata
     if is_followed:
         from ktrain.logs.read import follow
 
@@ -85,18 +87,19 @@ def _lint(loaded: Loaded) -> None:
         raise SpecError(f"the job would not work ({', '.join(errors)}); `ktrain lint --explain {errors[0]}` says why")
 
 
-def _tell(made: "Plan", output: Format, *, is_created: bool) -> None:
-    me = made.job.metadata
+def _tell(planned: "Plan", taken: "Taken | None", output: Format, *, is_created: bool) -> None:
+    me, code = planned.loaded.job.metadata, planned.code
+    run, step = (taken.run, taken.step) if taken else ("", 0)
     if output is not Format.text:
-        show({"name": me.name, "namespace": me.namespace, "run": made.run, "step": made.step,
-              "code": made.code.sha256 if made.code else None, "created": is_created}, output)  # fmt: skip
+        show({"name": me.name, "namespace": me.namespace, "run": run, "step": step,
+              "code": code.sha256 if code else None, "created": is_created}, output)  # fmt: skip
         return
     if not is_created:
         say(f"the cluster would take job {me.name} in namespace {me.namespace}; nothing was created")
         return
-    say(f"job {me.name} is in namespace {me.namespace}" + (f", run {made.run[:8]}" if made.run else ""))
-    if made.step:
-        say(f"  goes on from step {made.step}")
-    if made.code:
-        say(f"  code         {made.code.num_files} files, {made.code.sha256[:12]}")
-    say(f"  next: ktrain status {me.name} -n {me.namespace}")
+    say(f"job {me.name} is in namespace {me.namespace}" + (f", run {run[:8]}" if run else ""))
+    if step:
+        say(f"  goes on from step {step}")
+    if code:
+        say(f"  code         {code.num_files} files, {code.sha256[:12]}")
+    say(f"  next: {program()} status {me.name} -n {me.namespace}")

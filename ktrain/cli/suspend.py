@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, program, say, seconds, show
 from ktrain.names import CliExit
 
 Now = Annotated[bool, typer.Option("--now", help="Without asking for a checkpoint first; SIGTERM still saves.")]
@@ -33,5 +33,5 @@ def command(
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": True, "step": step}, output)
     at = "" if step is None else f" at step {step}"
-    say(f"job {name} is suspended{at}\n  next: ktrain resume {name} -n {where}")
+    say(f"job {name} is suspended{at}\n  next: {program()} resume {name} -n {where}")
     return CliExit.OK

@@ -24,12 +24,12 @@ def command(
     """Check a job file; every mistake with its line."""
     try:
         loaded = load_job(job, sets or ())
+        found = inspect(loaded) if deep else {}
     except SpecErrors as error:
         if output is Format.text:
             raise
         show({"valid": False, "problems": [problem.document() for problem in error.problems]}, output)
         return CliExit.SPEC
-    found = inspect(loaded) if deep else {}
     if output is not Format.text:
         show({"valid": True, **found}, output)
         return CliExit.OK
@@ -40,7 +40,7 @@ def command(
 
 
 def inspect(loaded: Loaded) -> dict[str, Any]:
-    """Imports and builds the job's parts in a process of their own; BuildError tells what does not work."""
+    """Imports and builds the job's parts in a process of their own; SpecErrors tell what does not work, and where."""
     document = loaded.job.model_dump_json(by_alias=True)
     # By file name and not with -m: torch must not be needed to say that torch is missing.
     done = subprocess.run(
@@ -59,5 +59,5 @@ def inspect(loaded: Loaded) -> dict[str, Any]:
             f"the job's code ended the check (exit {done.returncode}): {told[-1] if told else 'no output'}"
         ) from None
     if "error" in answer:
-        raise BuildError(answer["error"])
+        raise SpecErrors([loaded.problem("build", answer["error"], answer.get("where") or "spec")])
     return answer

@@ -14,8 +14,8 @@ from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
 from ktrain.render import render
 from ktrain.spec import TrainingJob
-from ktrain.submit.create import check_storage
 from ktrain.submit.pack import pack
+from ktrain.submit.plan import check_storage
 
 MAX_SKEW_SECONDS = 300.0
 """S3 refuses requests whose clock is further off."""

@@ -71,7 +71,9 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             told = " ".join(str(part) for part in (error.context, error.problem) if part)
-            self._fail("yaml", f"this is no YAML: {told}", mark)
+            is_tab = "'\\t'" in str(error.problem) or "\t" in self._before(mark)
+            advice = "; indent with spaces, tabs are not allowed here" if is_tab else ""
+            self._fail("yaml", f"this is no YAML: {told}{advice}", mark)
         except yaml.YAMLError as error:  # control characters, broken encodings
             self._fail("yaml", f"this is no YAML: {str(error).splitlines()[0]}", None)
         raise AssertionError
@@ -87,6 +89,11 @@ class _Composer:
         if isinstance(another, yaml.DocumentStartEvent):
             self._fail("documents", "a job file holds one document, but another begins here", another.start_mark)
         return Document(value, self._found.keys, self._found.values, self._lines)
+
+    def _before(self, mark: Any) -> str:
+        """The white space that the line of a mark begins with."""
+        line = self._lines[mark.line] if mark is not None and mark.line < len(self._lines) else ""
+        return line[: len(line) - len(line.lstrip())]
 
     def _node(self, event: Any, location: Location, depth: int) -> Any:
         self._count += 1

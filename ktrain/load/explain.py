@@ -1,6 +1,7 @@
 """pydantic's errors in our words: what was found, what was expected, what to write."""
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from pydantic_core import ErrorDetails
 from ktrain.load import shape
 from ktrain.load.compose import Document, Location
 from ktrain.load.problem import Problem
+from ktrain.spec.forms import WORDS
 
 Where = Callable[[Location, bool], Mapping[str, Any]]  # the file, line, … of a location, or of its key
 
@@ -30,7 +32,17 @@ def explain(errors: Iterable[ErrorDetails], document: Document, where: Where) ->
     by_path: dict[Location, list[ErrorDetails]] = {}
     for error in errors:
         by_path.setdefault(_path(error["loc"], document.value, error["type"]), []).append(error)
-    return [_problem(path, _best(found, document, path), where) for path, found in by_path.items()]
+    return sorted((_problem(path, found, document, where) for path, found in by_path.items()), key=_order)
+
+
+def places(errors: Iterable[ErrorDetails], document: Document) -> frozenset[Location]:
+    """Where there is a problem."""
+    return frozenset(_path(error["loc"], document.value, error["type"]) for error in errors)
+
+
+def _order(problem: Problem) -> tuple[int, int]:
+    """As they stand in the file; what a --set brought comes last."""
+    return problem.line or sys.maxsize, problem.column
 
 
 def _path(loc: Location, value: Any, kind: str) -> Location:
@@ -55,10 +67,14 @@ def _best(found: list[ErrorDetails], document: Document, path: Location) -> Erro
     return min(found, key=lambda error: (error["type"] in fits, error["type"] != "value_error"))
 
 
-def _problem(path: Location, error: ErrorDetails, where: Where) -> Problem:
+def _problem(path: Location, found: list[ErrorDetails], document: Document, where: Where) -> Problem:
+    error = _best(found, document, path)
     kind = error["type"]
     of_key = kind == "extra_forbidden"
     message, hint = _words(path, error)
+    forms = [WORDS[it["ctx"]["pattern"]] for it in found if it["type"] == "string_pattern_mismatch"]
+    if kind == "literal_error" and forms:
+        message += f", or {forms[0]}"
     at = path[:-1] if kind == "missing" else path
     return Problem(
         kind.replace("_", "-"), message, path=_text(path), hint=hint, **where(at, of_key or kind == "missing")
@@ -95,10 +111,7 @@ def _words(path: Location, error: ErrorDetails) -> tuple[str, str]:
 def _other(name: str, error: ErrorDetails) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "string_pattern_mismatch":
-        return (
-            f"{name} is {_show(error.get('input'))}, which has not the form that it needs",
-            f"it must match {context['pattern']}",
-        )
+        return f"{name} is {_show(error.get('input'))}; it must be {WORDS[context['pattern']]}", ""
     if kind == "string_too_long":
         return f"{name} has more than {context['max_length']} characters", ""
     if kind == "string_too_short":

@@ -1,7 +1,7 @@
 """A job file, read and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ktrain.errors import NotFound, SpecError
 from ktrain.load import override
 from ktrain.load.compose import MAX_BYTES, Document, Location, compose
-from ktrain.load.explain import explain
+from ktrain.load.explain import Where, explain, places
 from ktrain.load.problem import Problem, SpecErrors
 from ktrain.spec import TrainingJob
 
@@ -22,6 +22,11 @@ class Loaded:
     job: TrainingJob
     document: Any
     path: Path
+    where: Where
+
+    def problem(self, code: str, message: str, where: str) -> Problem:
+        """One that was found later, at a dotted path of the file."""
+        return Problem(code, message, path=where, **self.where(tuple(where.split(".")), False))
 
     @property
     def folder(self) -> Path:
@@ -41,22 +46,41 @@ class Loaded:
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     """Reads, applies `--set`s and validates; SpecErrors tell all mistakes at once."""
-    return Loaded(*parse_job(_read(path), str(path), overrides), path)
+    job, where = _parse(_read(path), str(path), overrides)
+    return Loaded(job, where.document.value, path, where)
 
 
 def parse_job(text: str, name: str, overrides: Sequence[str] = ()) -> tuple[TrainingJob, Any]:
     """The job of a text and its plain document; `name` stands for the file in errors."""
+    job, where = _parse(text, name, overrides)
+    return job, where.document.value
+
+
+def _parse(text: str, name: str, overrides: Sequence[str]) -> tuple[TrainingJob, "_Where"]:
     document = compose(text, name)
     if not isinstance(document.value, dict):
         raise SpecErrors([Problem("type", "a job file is a mapping with apiVersion, kind, metadata and spec", name, 1, 1,
                                   source_line=document.lines[0] if document.lines else "")])  # fmt: skip
     changes = [override.parse(it) for it in overrides]
-    whole = Document(override.apply(document.value, changes), document.keys, document.values, document.lines)
+    whole = replace(document, value=override.apply(document.value, changes))
     try:
-        return TrainingJob.model_validate(whole.value, by_alias=True, by_name=False), whole.value
+        return _validated(whole), _Where(name, whole, changes)
     except ValidationError as error:
-        where = _Where(name, whole, changes)
+        where = _Where(name, whole, changes, _wrong_alone(document))
         raise SpecErrors(explain(error.errors(include_url=False), whole, where)) from None
+
+
+def _validated(document: Document) -> TrainingJob:
+    return TrainingJob.model_validate(document.value, by_alias=True, by_name=False)
+
+
+def _wrong_alone(document: Document) -> frozenset[Location]:
+    """What is wrong in the file without any --set."""
+    try:
+        _validated(document)
+    except ValidationError as error:
+        return places(error.errors(include_url=False), document)
+    return frozenset()
 
 
 def storage_url(url: str, folder: Path) -> str:
@@ -71,12 +95,11 @@ class _Where:
     name: str
     document: Document
     overrides: Sequence[override.Override]
+    wrong_alone: frozenset[Location] = frozenset()
 
     def __call__(self, location: Location, of_key: bool) -> Mapping[str, Any]:
-        for it in self.overrides:
-            depth = min(len(it.path), len(location))
-            if it.path[:depth] == location[:depth] and len(location) >= len(it.path):
-                return {"file": f"--set {it.text}"}
+        if settings := self._settings(location):
+            return {"file": " ".join(f"--set {it.text}" for it in settings)}
         place = self.document.place(location, of_key=of_key)
         source = self.document.lines[place.line - 1] if place.line <= len(self.document.lines) else ""
         return {
@@ -86,6 +109,13 @@ class _Where:
             "length": place.length,
             "source_line": source,
         }
+
+    def _settings(self, location: Location) -> list[override.Override]:
+        """The --set that gave this value, or those that changed something in it that was right before."""
+        above = [it for it in self.overrides if it.path == location[: len(it.path)]]
+        if above or location in self.wrong_alone:
+            return above[-1:]
+        return [it for it in self.overrides if it.path[: len(location)] == location]
 
 
 def _read(path: Path) -> str:

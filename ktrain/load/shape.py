@@ -28,6 +28,11 @@ def expects_text(path: Sequence[str | int]) -> bool:
     return bool(found) and all(annotation is str for annotation in found)
 
 
+def is_list(path: Sequence[str | int]) -> bool:
+    """Whether the schema wants a list at this path."""
+    return any(get_origin(annotation) in (tuple, list) for annotation in _annotations_at(path))
+
+
 def _models_at(path: Sequence[str | int]) -> list[type[Model]]:
     return [it for it in _annotations_at(path) if isinstance(it, type) and issubclass(it, Model)]
 

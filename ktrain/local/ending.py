@@ -15,19 +15,20 @@ from ktrain.taken import Taken
 class Again:
     """The commands for this job file with these settings, ready for a shell."""
 
+    program: str
     job_file: str
     sets: Sequence[str] = ()
 
     @property
     def run(self) -> str:
         """Goes on."""
-        return shlex.join(["ktrain", "run", self.job_file, *_options(self.sets)])
+        return f"{self.program} {shlex.join(['run', self.job_file, *_options(self.sets)])}"
 
     @property
     def report(self) -> str:
         """Tells of it; only what says where the run is matters there."""
         places = [it for it in self.sets if it.removeprefix("spec.").startswith(("storage.", "metadata."))]
-        return shlex.join(["ktrain", "report", self.job_file, *_options(places)])
+        return f"{self.program} {shlex.join(['report', self.job_file, *_options(places)])}"
 
 
 def text(

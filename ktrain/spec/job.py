@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from ktrain import names
+from ktrain.spec import forms
 from ktrain.spec import platform as p
 from ktrain.spec.base import Model, setting
 from ktrain.spec.trainer import Trainer
@@ -33,7 +34,7 @@ class JobSpec(Model):
     """What to run, where, and what to do when it breaks."""
 
     image: str | None = setting(
-        None, resume="free", doc="worker image; needed on a cluster", pattern=r"^[^\s]+$", max_length=500
+        None, resume="free", doc="worker image; needed on a cluster", pattern=forms.IMAGE.pattern, max_length=500
     )
     image_pull_secrets: tuple[p.Name, ...] = setting((), resume="free", doc="Secrets for the image registry")
     service_account: p.Name | None = setting(None, resume="free", doc="ServiceAccount of the pods")

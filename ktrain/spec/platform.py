@@ -4,12 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema, model_validator
 
+from ktrain.spec import forms
 from ktrain.spec.base import Model, setting
 from ktrain.units import Span, Time
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-EnvValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=32768)]
+Name = Annotated[str, StringConstraints(pattern=forms.LABEL.pattern, max_length=63)]
+EnvName = Annotated[str, StringConstraints(pattern=forms.ENV_NAME.pattern, max_length=256)]
+EnvValue = Annotated[str, StringConstraints(pattern=forms.NO_NUL.pattern, max_length=32768)]
 
 
 def _quantity(value: object) -> object:
@@ -19,10 +20,8 @@ def _quantity(value: object) -> object:
 Quantity = Annotated[
     str,
     BeforeValidator(_quantity),
-    StringConstraints(pattern=r"^\d+(\.\d+)?([eE]\d+|m|k|[KMGTPE]i?)?$", max_length=40),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?([eE]\d+|m|k|[KMGTPE]i?)?$"}]}
-    ),
+    StringConstraints(pattern=forms.QUANTITY.pattern, max_length=40),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": forms.QUANTITY.pattern}]}),
 ]
 
 
@@ -45,7 +44,7 @@ class StorageSpec(Model):
     url: str = setting(resume="free", doc="s3://bucket/prefix, file:///path, or a folder relative to the job file",
                    min_length=1, max_length=1024)  # fmt: skip
     endpoint: str | None = setting(
-        None, resume="free", doc="URL of an S3 server that is not AWS", pattern=r"^https?://[^@\s]+$"
+        None, resume="free", doc="URL of an S3 server that is not AWS", pattern=forms.ENDPOINT.pattern
     )
     region: str | None = setting(None, resume="free", doc="S3 region", max_length=64)
     secret: Name | None = setting(
@@ -74,7 +73,7 @@ class Volume(Model):
     """A volume mounted into every pod; exactly one source."""
 
     name: Name = setting(resume="free", doc="name of the volume")
-    mount_path: str = setting(resume="free", doc="absolute path in the pod", pattern=r"^/[^\x00:]*$")
+    mount_path: str = setting(resume="free", doc="absolute path in the pod", pattern=forms.MOUNT_PATH.pattern)
     claim: Name | None = setting(None, resume="free", doc="PersistentVolumeClaim")
     config_map: Name | None = setting(None, resume="free", doc="ConfigMap")
     secret: Name | None = setting(None, resume="free", doc="Secret")
@@ -173,7 +172,7 @@ class Script(Model):
     """The user's own program, in place of `trainer:`."""
 
     path: str = setting(
-        resume="warn", doc="Python file, relative to the code folder", min_length=1, pattern=r"^[^\x00]+$"
+        resume="warn", doc="Python file, relative to the code folder", min_length=1, pattern=forms.SOME_NO_NUL.pattern
     )
     args: tuple[str, ...] = setting((), resume="warn", doc="its arguments")
     duration: Span | None = setting(None, resume="free", doc="length, for progress and ETA only")

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, StringConstraints, field_validator, model_validator
 
+from ktrain.spec import forms
 from ktrain.spec.base import Model, setting
 from ktrain.units import Span
 
-Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=500)]
-ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
-Monitor = Annotated[str, StringConstraints(pattern=r"^val/[A-Za-z_][\w.]*$", max_length=200)]
+Target = Annotated[str, StringConstraints(pattern=forms.TARGET.pattern, max_length=500)]
+ShortName = Annotated[str, StringConstraints(pattern=forms.SHORT_NAME.pattern, max_length=100)]
+Monitor = Annotated[str, StringConstraints(pattern=forms.MONITOR.pattern, max_length=200)]
 Args = dict[str, Any]
 
 
@@ -19,10 +20,7 @@ def _positive(span: Span) -> Span:
     return span
 
 
-def _countable(span: Span) -> Span:
-    if span.unit == "s":
-        raise ValueError(f"{span} is a time; write ep, step, sample or tok (spec.deadline ends a job by the clock)")
-    return span
+Length = Annotated[Span, BeforeValidator(Span.parse_length)]
 
 
 class Use(Model):
@@ -149,23 +147,21 @@ class Schedule(Model):
     """The learning rate as a function of progress; nothing of it is stored."""
 
     name: Literal["constant", "cosine"] = setting("constant", resume="warn", doc="shape after the warm-up")
-    warmup: Span = setting(Span(0, "step"), resume="warn", doc="linear rise from 0 at the beginning")
+    warmup: Length = setting(Span(0, "step"), resume="warn", doc="linear rise from 0 at the beginning")
     min_ratio: float = setting(0.0, resume="warn", doc="share of the base rate at the end", ge=0, le=1)
-
-    _units = field_validator("warmup")(_countable)
 
 
 class Eval(Model):
     """Evaluation on data.val; there is always one at the very end."""
 
-    every: Span | None = setting(None, resume="free", doc="how often; none: at the end only")
+    every: Length | None = setting(None, resume="free", doc="how often; none: at the end only")
     micro: int | None = setting(None, resume="free", doc="samples per forward pass; none: batch.micro", ge=1)
     max_samples: int | None = setting(None, resume="free", doc="evaluate on the first so many samples; none: all", ge=1)
 
     @field_validator("every")
     @classmethod
     def _units(cls, every: Span | None) -> Span | None:
-        return every if every is None else _positive(_countable(every))
+        return every if every is None else _positive(every)
 
 
 class EarlyStop(Model):
@@ -197,7 +193,7 @@ class Checkpoint(Model):
     @field_validator("every", mode="before", json_schema_input_type=Span | tuple[Span, ...])
     @classmethod
     def _listed(cls, every: object) -> object:
-        return (every,) if isinstance(every, str | Span) else every
+        return every if isinstance(every, list | tuple) else (every,)
 
     @field_validator("every")
     @classmethod
@@ -234,7 +230,7 @@ class Trainer(Model):
     threads: int = setting(
         1, resume="warn", doc="CPU threads per rank; part of the numbers, so part of the spec", ge=1, le=1024
     )
-    duration: Span = setting(resume="warn", doc="length of the run: 10ep, 2000step, 2e6sample or 1e9tok")
+    duration: Length = setting(resume="warn", doc="length of the run: 10ep, 2000step, 2e6sample or 1e9tok")
     model: ModelSpec = setting(resume="refuse", doc="the network")
     task: TaskSpec = setting(TaskSpec(), resume="refuse", doc="how a batch becomes a loss")
     data: Data = setting(resume="refuse", doc="datasets")
@@ -257,7 +253,7 @@ class Trainer(Model):
     @field_validator("duration")
     @classmethod
     def _duration(cls, duration: Span) -> Span:
-        return _positive(_countable(duration))
+        return _positive(duration)
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:

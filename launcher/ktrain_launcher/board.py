@@ -103,6 +103,7 @@ class Inbox:
     """The socket that ranks push to, a new one in each epoch, so that no word of a dead rank is heard later."""
 
     def __init__(self, folder: Path, board: Board) -> None:
+        self._folder = folder
         self.path = _socket_path(folder)
         self._board = board
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -120,6 +121,8 @@ class Inbox:
         self._thread.join()
         self._socket.close()
         self.path.unlink(missing_ok=True)
+        if self.path.parent != self._folder:
+            self.path.parent.rmdir()
 
     def _run(self) -> None:
         while self._is_open:

@@ -78,8 +78,8 @@ def test_mistakes_are_data_on_request(job: Path) -> None:
         (("validate",), CliExit.USAGE, "Missing argument 'JOB.YAML'"),
         (("validate", "job.yaml", "--frob"), CliExit.USAGE, "--frob"),
         (("validate", "nowhere.yaml"), CliExit.NOT_FOUND, "there is no file nowhere.yaml"),
-        (("lint", "--explain", "KT999"), CliExit.SPEC, "there is no rule KT999"),
-        (("init", "--template", "huge"), CliExit.SPEC, "there is no template 'huge'; there are minimal, script"),
+        (("lint", "--explain", "KT999"), CliExit.USAGE, "there is no rule KT999"),
+        (("init", "--template", "huge"), CliExit.USAGE, "there is no template 'huge'; there are minimal, script"),
         (("report", "nowhere"), CliExit.NOT_FOUND, "has no run yet"),
     ],
     ids=["command", "argument", "option", "file", "rule", "template", "run"],
@@ -162,6 +162,7 @@ def test_validate_deep_names_what_does_not_build(change: str, told: str, tmp_pat
     done = ktrain("validate", "--deep", "job.yaml", "--set", change, cwd=tmp_path)
     assert done.returncode == CliExit.SPEC
     assert told in done.stderr
+    assert f"--> --set {change}" in done.stderr
     assert "ktrain_trainer" not in done.stderr  # the user's own frames only
 
 

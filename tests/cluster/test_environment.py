@@ -27,6 +27,7 @@ ONLY_HERE: Final = {
 }
 ONLY_THERE: Final = {
     "KTRAIN_REQUEST": "the pod's annotation",
+    "KTRAIN_CODE": "here the code is the folder itself",
     "PYTHON_VERSION": "of the base image",
 }
 

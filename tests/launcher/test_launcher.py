@@ -129,11 +129,10 @@ def test_ranks_find_torchruns_environment_ours_and_their_own(tmp_path: Path) -> 
     expected = {
         "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
-        "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "MINE": "1",
+        "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR", "MINE": "1",
         names.ENV_ATTEMPT: "1", names.ENV_EPOCH: "1", names.ENV_RUN: job.run.name,
     }  # fmt: skip
     assert {name: env[name] for name in expected} == expected
-    assert "TORCH_CPP_LOG_LEVEL" not in env
     assert Path(env[names.ENV_SPEC]).is_absolute()
     assert int(env["MASTER_PORT"]) != job.rdzv_port
 

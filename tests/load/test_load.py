@@ -8,6 +8,8 @@ import pytest
 from ktrain.errors import SpecError
 from ktrain.load import Problem, SpecErrors, load_job, parse_job, storage_url
 from ktrain.load.compose import MAX_DEPTH, compose
+from ktrain.spec import TrainingJob
+from ktrain.spec.forms import WORDS
 
 GOOD = """\
 apiVersion: ktrain.dev/v1
@@ -57,7 +59,11 @@ def test_a_good_file_is_read() -> None:
         ("optim: {lr: -1}", "optim: {lr: 0.1}", (11, 17), "spec.trainer.optim.lr is -1; it must be more than 0", ""),
         ("batch: {global: 9, micro: 2}", "batch: {global: 8, micro: 2}", (10, 12), "make global 8 or 10", ""),
         ("batch: [8, 2]", "batch: {global: 8, micro: 2}", (10, 12), "spec.trainer.batch is a list; expected a mapping", ""),
-        ('use: "m.Net"', 'use: "m:Net"', (8, 18), "has not the form that it needs", "it must match"),
+        ('use: "m.Net"', 'use: "m:Net"', (8, 18), "is 'm.Net'; it must be module:attribute, such as train:Net", ""),
+        ("duration: 10", "duration: 10ep", (7, 15), "10 is no length of training; write a number and a unit: 10ep, 500step, 2e6sample, 1e9tok", ""),
+        ("optim: {lr: 0.1}\n    checkpoint: {every: 5}", "optim: {lr: 0.1}", (12, 25), "every: 5 is no length of training; write a number and a unit: 10ep", ""),
+        ("optim: {lr: 0.1}\n    task: {use: foo}", "optim: {lr: 0.1}", (12, 17), "it can be 'supervised' or 'causal_lm', or module:attribute", ""),
+        ("\tnodes: 2", "  nodes: 2", (5, 1), "indent with spaces, tabs are not allowed here", ""),
         ("nodes: 2\n  nodes: 3", "nodes: 2", (6, 3), "the key 'nodes' stands here a second time", ""),
         ("nodes: &a 2\n  ttl: *b", "nodes: 2", (6, 8), "there is no anchor &b", ""),
         ("nodes: !!int 2", "nodes: 2", (5, 10), "tags such as tag:yaml.org,2002:int have no meaning", ""),
@@ -79,7 +85,7 @@ def test_a_mistake_is_told_where_it_stands(
 
 def test_several_mistakes_are_told_at_once() -> None:
     text = GOOD.replace("nodes: 2", "nodez: 2").replace("lr: 0.1", "lr: fast").replace("10ep", "tenepochs")
-    assert len(problems(text)) == 3
+    assert [problem.line for problem in problems(text)] == [5, 7, 11]
 
 
 def test_the_frame_shows_the_line_and_a_caret() -> None:
@@ -172,6 +178,8 @@ class TestOverrides:
             ("nodes", "this is no setting; write --set path.to.key=value", ""),
             ("trainer.duration=soon", "'soon' is no length of training", ""),
             ("nodes=[", "this is no YAML", ""),
+            ("trainer.batch.global=33", "make global 32 or 34", ""),
+            ("trainer.track.1.sink=jsonl", "the list here has 0 items; 1 is none of them", ""),
         ],
     )
     def test_a_mistake_points_at_the_argument(self, override: str, message: str, hint: str) -> None:
@@ -180,10 +188,43 @@ class TestOverrides:
         assert hint in problem.hint
         assert problem.file == f"--set {override}"
 
+    def test_a_mistake_of_the_file_stays_where_it_is(self) -> None:
+        text = GOOD.replace("global: 8", "global: 9")
+        problem = the_problem(text, ("trainer.batch.micro=4",))
+        assert (problem.file, problem.line) == ("job.yaml", 10)
+
+    def test_a_value_of_two_settings_belongs_to_the_last(self) -> None:
+        assert the_problem(GOOD, ("nodes=many", "nodes=more")).file == "--set nodes=more"
+
+    def test_null_is_the_default_again(self) -> None:
+        text = GOOD.replace("optim: {lr: 0.1}", "optim: {lr: 0.1, args: {eps: 1.0}}\n    eval: {every: 1ep}")
+        job, _ = parse_job(text, "f", ["trainer.eval=null", "trainer.optim.args.eps=null"])
+        assert job.spec.trainer is not None
+        assert job.spec.trainer.eval.every is None
+        assert job.spec.trainer.optim.args == {"eps": None}  # an argument of the user's stays one
+
+    def test_an_item_is_appended(self) -> None:
+        job, _ = parse_job(GOOD, "f", ["trainer.track.0.sink=jsonl", "trainer.track.1.sink=tensorboard"])
+        assert job.spec.trainer is not None
+        assert [it.sink for it in job.spec.trainer.track] == ["jsonl", "tensorboard"]
+
     def test_the_file_is_not_changed_by_an_override(self) -> None:
         _, document = parse_job(GOOD, "f", ["nodes=3"])
         assert document["spec"]["nodes"] == 3
         assert parse_job(GOOD, "f")[1]["spec"]["nodes"] == 2
+
+
+def test_every_pattern_has_words() -> None:
+    def patterns(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return {it for part in schema for it in patterns(part)}
+        if not isinstance(schema, dict):
+            return set()
+        own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+        return own | {it for part in schema.values() for it in patterns(part)}
+
+    of_units = {it for it in patterns(TrainingJob.model_json_schema()) if r"\d+(" in it}
+    assert patterns(TrainingJob.model_json_schema()) - of_units <= set(WORDS)
 
 
 class TestFiles:

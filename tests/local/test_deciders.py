@@ -129,7 +129,7 @@ class TestEnding:
 
     def text(self, ended: CliExit, **cause: Any) -> str:
         return ending.text(
-            code=ended, taken=self.TAKEN, head=self.TAKEN.head, seconds=75, cause=cause, again=ending.Again("my job.yaml", ("storage.url=s3://b", "trainer.seed=2")),
+            code=ended, taken=self.TAKEN, head=self.TAKEN.head, seconds=75, cause=cause, again=ending.Again("ktrain", "my job.yaml", ("storage.url=s3://b", "trainer.seed=2")),
             metrics={"val/loss": 1.5},
         )  # fmt: skip
 
@@ -157,6 +157,6 @@ class TestEnding:
         assert text.startswith("failed after 1m15s: user (exit 70) on rank 1: ValueError: no")
 
     def test_a_done_run_says_so(self) -> None:
-        assert ending.already_done(self.TAKEN, ending.Again("job.yaml")).startswith(
+        assert ending.already_done(self.TAKEN, ending.Again("ktrain", "job.yaml")).startswith(
             "this run is already done, at step 500"
         )

@@ -159,7 +159,7 @@ class TestLoading:
     @pytest.mark.parametrize(("source", "message"), [([], "empty"), (iter([1]), "no __len__"), ({}, "empty")])
     def test_what_is_no_dataset_is_told(self, source: Any, message: str) -> None:
         with pytest.raises(DataError, match=message):
-            check_source(source, "trainer.data.train")
+            check_source(source, "spec.trainer.data.train")
 
     def test_nested_batches_are_moved_whole(self) -> None:
         batch = {"x": torch.ones(1), "y": [torch.ones(1), "text"]}

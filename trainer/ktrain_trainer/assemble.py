@@ -42,14 +42,14 @@ class Parts:
 
 def build_parts(spec: Trainer) -> Parts:
     """Imports and builds what the spec names; the same initial weights on every rank, whatever their number."""
-    train = data.make_loader(spec.data, data.make_source(spec.data.train, "trainer.data.train"), seed=spec.seed)
+    train = data.make_loader(spec.data, data.make_source(spec.data.train, "spec.trainer.data.train"), seed=spec.seed)
     val = None
     if spec.data.val:
-        val = data.make_loader(spec.data, data.make_source(spec.data.val, "trainer.data.val"), seed=spec.seed)
+        val = data.make_loader(spec.data, data.make_source(spec.data.val, "spec.trainer.data.val"), seed=spec.seed)
     rng.seed_all(rng.key(spec.seed, rng.INIT))
-    model = build.construct(spec.model, "trainer.model")
+    model = build.construct(spec.model, "spec.trainer.model")
     if not isinstance(model, nn.Module):
-        raise DataError(f"trainer.model: {spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module")
+        raise DataError(f"{spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module", "spec.trainer.model")
     return Parts(model, task.make(spec.task), train, val)
 
 

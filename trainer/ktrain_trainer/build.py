@@ -24,14 +24,14 @@ def resolve(target: str, where: str = "use") -> Any:
         except AttributeError as error:
             near = difflib.get_close_matches(part, [name for name in dir(found) if not name.startswith("_")], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise BuildError(f"{where}: {module_name} has no {part!r}{hint}") from error
+            raise BuildError(f"{module_name} has no {part!r}{hint}", where) from error
     return found
 
 
 def check_args(target: Any, args: Mapping[str, Any], where: str) -> None:
     """Whether the arguments fit the signature, without calling; BuildError names the one that does not."""
     if not callable(target):
-        raise BuildError(f"{where}: this is a {type(target).__name__}, which cannot be called with arguments")
+        raise BuildError(f"this is a {type(target).__name__}, which cannot be called with arguments", where)
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):  # builtins without a signature: calling will tell
@@ -40,11 +40,11 @@ def check_args(target: Any, args: Mapping[str, Any], where: str) -> None:
     if not any(it.kind is inspect.Parameter.VAR_KEYWORD for it in parameters.values()):
         for name in args:
             if name not in parameters:
-                raise BuildError(f"{where}: {_name(target)} takes no {name!r}{_suggest(name, parameters)}")
+                raise BuildError(f"{_name(target)} takes no {name!r}{_suggest(name, parameters)}", where)
     try:
         signature.bind(**args)
     except TypeError as error:
-        raise BuildError(f"{where}: {_name(target)}: {error}; it takes {signature}") from error
+        raise BuildError(f"{_name(target)}: {error}; it takes {signature}", where) from error
 
 
 def construct(use: Use | TaskSpec, where: str, **extra: Any) -> Any:
@@ -59,7 +59,7 @@ def construct(use: Use | TaskSpec, where: str, **extra: Any) -> Any:
     except KtrainError:
         raise
     except Exception as error:
-        raise BuildError(f"{where}: {use.use} failed: {_frame(error)}") from error
+        raise BuildError(f"{use.use} failed: {_frame(error)}", where) from error
 
 
 def _module(name: str, where: str) -> Any:
@@ -71,11 +71,12 @@ def _module(name: str, where: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise BuildError(
-                f"{where}: there is no module {error.name!r} in {folder} or among the installed packages{_near(error.name)}"
+                f"there is no module {error.name!r} in {folder} or among the installed packages{_near(error.name)}",
+                where,
             ) from error
-        raise BuildError(f"{where}: importing {name} failed: {_frame(error)}") from error
+        raise BuildError(f"importing {name} failed: {_frame(error)}", where) from error
     except Exception as error:
-        raise BuildError(f"{where}: importing {name} failed: {_frame(error)}") from error
+        raise BuildError(f"importing {name} failed: {_frame(error)}", where) from error
 
 
 def _frame(error: BaseException) -> str:

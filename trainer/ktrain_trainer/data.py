@@ -115,7 +115,7 @@ class Steps:
 
 def make_loader(spec: Data, source: Any, *, seed: int) -> Loader:
     """The loader of the job's training or validation data."""
-    collate = build.construct(spec.collate, "trainer.data.collate") if spec.collate else default_collate
+    collate = build.construct(spec.collate, "spec.trainer.data.collate") if spec.collate else default_collate
     fetch = Fetch(source, collate, seed)
     return Loader(fetch, spec.loader.workers, spec.loader.prefetch, spec.loader.pin_memory)
 

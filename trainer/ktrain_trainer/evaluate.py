@@ -72,5 +72,5 @@ def _reduce(run: Run, sums: dict[str, list[float]]) -> dict[str, float]:
     names = run.world.share(sorted(sums))  # rank 0 always has a batch; a rank without one knows no names
     flat = run.world.sum([number for name in names for number in sums[name]])
     if not flat[1]:
-        raise DataError("evaluation found no target that counts; check trainer.data.val")
+        raise DataError("evaluation found no target that counts; check spec.trainer.data.val")
     return {f"val/{name}": flat[2 * at] / max(flat[2 * at + 1], 1e-300) for at, name in enumerate(names)}

@@ -26,9 +26,9 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, use in (("train data", spec.data.train), ("validation data", spec.data.val)):
         if use:
-            found[name] = f"{len(data.make_source(use, f'trainer.data.{_key(name)}')):,} samples"
+            found[name] = f"{len(data.make_source(use, f'spec.trainer.data.{_key(name)}')):,} samples"
     if spec.data.collate:
-        build.construct(spec.data.collate, "trainer.data.collate")
+        build.construct(spec.data.collate, "spec.trainer.data.collate")
     task.make(spec.task)
     model = _model(spec)
     optim.make(spec.optim, model)
@@ -41,9 +41,11 @@ def _model(spec: Trainer) -> Any:
     from ktrain_trainer import build
 
     with torch.device("meta"):  # shapes without memory
-        model = build.construct(spec.model, "trainer.model")
+        model = build.construct(spec.model, "spec.trainer.model")
     if not isinstance(model, torch.nn.Module):
-        raise KtrainError(f"trainer.model: {spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module")
+        raise KtrainError(
+            f"{spec.model.use} gave a {type(model).__name__}, not a torch.nn.Module", "spec.trainer.model"
+        )
     return model
 
 
@@ -71,9 +73,9 @@ def _script(job: TrainingJob) -> dict[str, Any]:
     try:
         compile(path.read_text(), str(path), "exec")
     except OSError as error:
-        return {"error": f"spec.script.path: {path} cannot be read: {error.strerror}"}
+        raise KtrainError(f"{path} cannot be read: {error.strerror}", "spec.script.path") from None
     except SyntaxError as error:
-        return {"error": f"spec.script.path: {path}:{error.lineno}: {error.msg}"}
+        raise KtrainError(f"{path}:{error.lineno}: {error.msg}", "spec.script.path") from None
     return {"script": f"{path} compiles"}
 
 
@@ -88,7 +90,7 @@ def main() -> None:
         try:
             found = inspect(TrainingJob.model_validate_json(sys.stdin.read()))
         except KtrainError as error:
-            found = {"error": str(error)}
+            found = {"error": str(error), "where": error.where}
     answer.write(json.dumps(found))
 
 

@@ -34,5 +34,5 @@ def check_monitors(watched: Iterable[tuple[str, str]], names: Iterable[str]) -> 
     for where, monitor in watched:
         if monitor not in known:
             raise SpecError(
-                f"trainer.{where}.monitor is {monitor}, but evaluation gives {', '.join(known)}; write one of these"
+                f"spec.trainer.{where}.monitor is {monitor}, but evaluation gives {', '.join(known)}; write one of these"
             )

@@ -39,7 +39,7 @@ def group(names_and_dims: Iterable[tuple[str, int]], no_decay: str | tuple[str, 
 def make(spec: Optim, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer over all parameters of the model, frozen ones too: checkpoint keys never depend on freezing."""
     kind = OPTIMIZERS[spec.name]
-    build.check_args(kind, {"params": [], "lr": spec.lr, **spec.args}, "trainer.optim.args")
+    build.check_args(kind, {"params": [], "lr": spec.lr, **spec.args}, "spec.trainer.optim.args")
     params = dict(model.named_parameters())
     grouped = group(((name, param.dim()) for name, param in params.items()), spec.no_decay)
     decay = spec.args.get("weight_decay", _DEFAULT_DECAY[spec.name])
@@ -52,7 +52,7 @@ def make(spec: Optim, model: nn.Module) -> torch.optim.Optimizer:
     try:
         return kind(groups, lr=spec.lr, **{spec.kernel: True}, **args)
     except (TypeError, ValueError) as error:
-        raise BuildError(f"trainer.optim: torch's {spec.name} says: {error}") from error
+        raise BuildError(f"torch's {spec.name} says: {error}", "spec.trainer.optim") from error
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -49,7 +49,7 @@ class Ramp:
 def ramp(spec: Schedule, *, total: float, warmup: float) -> Ramp:
     """The schedule of a run that is `total` long; SpecError when the warm-up is longer than the run."""
     if warmup > total:
-        raise SpecError(f"trainer.schedule.warmup is {spec.warmup}, longer than the whole run; shorten it")
+        raise SpecError(f"spec.trainer.schedule.warmup is {spec.warmup}, longer than the whole run; shorten it")
     return Ramp(SHAPES[spec.name], warmup, total, spec.min_ratio)
 
 

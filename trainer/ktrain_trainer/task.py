@@ -105,25 +105,27 @@ def make(spec: TaskSpec) -> Task:
         loss = _loss(spec.loss)
         return Supervised(loss, spec.loss.args, spec.loss.use in _BY_CLASS)
     if spec.use == "causal_lm":
-        build.check_args(CausalLM, spec.args, "trainer.task.args")
+        build.check_args(CausalLM, spec.args, "spec.trainer.task.args")
         return CausalLM(**spec.args)
-    task: Task = build.construct(spec, "trainer.task")
+    task: Task = build.construct(spec, "spec.trainer.task")
     return task
 
 
 def _loss(spec: Loss) -> LossFunction:
     if ":" in spec.use:
-        loss: LossFunction = build.resolve(spec.use, "trainer.task.loss.use")
+        loss: LossFunction = build.resolve(spec.use, "spec.trainer.task.loss.use")
         if not callable(loss):
-            raise BuildError(f"trainer.task.loss.use: {spec.use} is a {type(loss).__name__}, not a function")
+            raise BuildError(f"{spec.use} is a {type(loss).__name__}, not a function", "spec.trainer.task.loss.use")
         return loss
     if spec.use not in LOSSES:
         raise BuildError(
-            f"trainer.task.loss.use: there is no loss {spec.use!r}; there are {', '.join(LOSSES)}, or module:function"
+            f"there is no loss {spec.use!r}; there are {', '.join(LOSSES)}, or module:function",
+            "spec.trainer.task.loss.use",
         )
     if "reduction" in spec.args:
         raise BuildError(
-            "trainer.task.loss.args: reduction is always 'sum' (the trainer divides by the targets that count); remove it"
+            "reduction is always 'sum' (the trainer divides by the targets that count); remove it",
+            "spec.trainer.task.loss.args",
         )
     return LOSSES[spec.use]
 

@@ -14,11 +14,11 @@ from ktrain_trainer.world import World
 def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
     """The model on its device, spread over the ranks; SpecError when the strategy does not fit."""
     if not any(param.requires_grad for param in model.parameters()):
-        raise SpecError("the model has no parameter to train; check trainer.model")
+        raise SpecError("the model has no parameter to train; check spec.trainer.model")
     model = model.to(world.device)
     if spec.strategy == "single" and world.size > 1:
         raise SpecError(
-            f"trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
+            f"spec.trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
         )
     if world.size == 1 and spec.strategy != "fsdp2":
         return Single(model)

@@ -92,7 +92,7 @@ def blocks(model: nn.Module, wanted: str | Sequence[str]) -> list[nn.Module]:
     missing = set(wanted) - {type(module).__name__ for module in found}
     if missing:
         raise SpecError(
-            f"trainer.parallel.blocks names {', '.join(sorted(missing))}, but the model has no module of that class"
+            f"spec.trainer.parallel.blocks names {', '.join(sorted(missing))}, but the model has no module of that class"
         )
     return [module for module in found if module is not model]
 
