@@ -114,15 +114,19 @@ def test_a_killed_rank_is_started_again_in_its_pod(cluster: str) -> None:
 
 GREEDY: Final = """
 import time
-while open('/proc/self/oom_score_adj').read().strip() != '-500': time.sleep(0.05)
+while open('/proc/1/oom_score_adj').read().strip() != '1000': time.sleep(0.05)
 x = bytearray(4 << 30)
 for i in range(0, len(x), 4096): x[i] = 1
 """
 
 
 def test_a_container_killed_for_its_memory_is_made_again(cluster: str) -> None:
-    """Of several processes the kernel takes the one with the highest score: made to be the launcher, and with it the container."""
-    job = started("hungry", cluster)
+    """Of several processes the kernel takes the one with the highest score: here the first one, and with it the container.
+
+    In a pod whose requests are its limits all scores begin at 0, and one that is 1000 higher outweighs any memory.
+    """
+    patch = "podPatch={spec: {containers: [{name: pytorch, resources: {limits: {cpu: 1}}}]}}"
+    job = started("hungry", cluster, "resources={cpu: 1, memory: 1Gi}", patch)
     before = uid(job, 1)
     (status,) = job.pods()[1]["status"]["containerStatuses"]
     exec_in = command("-n", NAMESPACE, "exec", f"{job.name}-worker-1", "--", "python", "-c", GREEDY)
@@ -134,12 +138,12 @@ def test_a_container_killed_for_its_memory_is_made_again(cluster: str) -> None:
 
 
 def _offer(container: str) -> bool:
-    """Makes the container's first process the first that the kernel kills, and all others the last."""
+    """Makes the container's first process the first that the kernel kills."""
     for cgroup in Path("/proc").glob("[0-9]*/cgroup"):
         try:
-            if container.rpartition("/")[2] in cgroup.read_text():
-                is_first = _is_first(cgroup.with_name("status").read_text())
-                cgroup.with_name("oom_score_adj").write_text("1000" if is_first else "-500")
+            is_of_container = container.rpartition("/")[2] in cgroup.read_text()
+            if is_of_container and _is_first(cgroup.with_name("status").read_text()):
+                cgroup.with_name("oom_score_adj").write_text("1000")
         except OSError:  # it has just ended
             continue
     return True
