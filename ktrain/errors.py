@@ -105,6 +105,10 @@ class MissingError(ClusterError):
     cli_exit = CliExit.NOT_FOUND
 
 
+class NoKindError(MissingError):
+    """The cluster does not know objects of this kind."""
+
+
 class TakenError(ClusterError):
     """The name is taken, or the object has changed meanwhile."""
 

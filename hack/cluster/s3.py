@@ -1,6 +1,9 @@
 """A real S3 server beside the control plane, its data in RAM, with a bucket; its keys are handed to jobs as a Secret."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +38,17 @@ def start(program: Path) -> None:
 def is_ready() -> bool:
     """Whether it answers."""
     return succeeds(in_control("curl", "--silent", "--max-time", "2", "--output", "/dev/null", S3))
+
+
+@contextmanager
+def keys_in_environment() -> Iterator[None]:
+    """For whoever reads the bucket from here; commands of the tests get none, as a user's shell has none."""
+    os.environ.update(KEYS)
+    try:
+        yield
+    finally:
+        for key in KEYS:
+            del os.environ[key]
 
 
 def secret(namespace: str) -> None:

@@ -13,13 +13,14 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 from ktrain.cluster.kinds import Kind
-from ktrain.errors import ClusterError, ForbiddenError, MissingError, TakenError, UnreachableError
+from ktrain.errors import ClusterError, ForbiddenError, MissingError, NoKindError, TakenError, UnreachableError
 
 Object = dict[str, Any]
 TIMEOUT_SECONDS: Final = 15.0
 PAGE: Final = 500  # objects per request of a list
 MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
+_NO_SUCH_PATH: Final = ("page not found", "could not find the requested resource")
 
 
 class Cluster:
@@ -75,12 +76,14 @@ class Cluster:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object; MissingError when it is not there."""
-        return self._json("GET", kind.path(namespace, name))
+        return self._json("GET", kind.path(namespace, name), kind=kind)
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """One object, or None."""
         try:
             return self.get(kind, namespace, name)
+        except NoKindError:
+            raise
         except MissingError:
             return None
 
@@ -89,7 +92,7 @@ class Cluster:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": PAGE}
         token: str | None = ""
         while token is not None:
-            page = self._json("GET", kind.path(namespace), query={**query, "continue": token})
+            page = self._json("GET", kind.path(namespace), query={**query, "continue": token}, kind=kind)
             yield from page["items"]
             token = page["metadata"].get("continue") or None
 
@@ -97,11 +100,11 @@ class Cluster:
         """A new object; TakenError when there is one of that name."""
         query = {"dryRun": "All"} if dry_run else {}
         path = kind.path(document["metadata"]["namespace"])
-        return self._json("POST", path, query={**query, "fieldManager": "ktrain"}, body=document)
+        return self._json("POST", path, query={**query, "fieldManager": "ktrain"}, body=document, kind=kind)
 
     def patch(self, kind: Kind, namespace: str, name: str, change: Object, *, sub: str = "") -> Object:
         """A merge patch; with metadata.resourceVersion in it, TakenError when the object has changed since."""
-        return self._json("PATCH", kind.path(namespace, name, sub), body=change, content=MERGE)
+        return self._json("PATCH", kind.path(namespace, name, sub), body=change, content=MERGE, kind=kind)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Deletes it, and what it owns, in the background; nothing when it is gone already."""
@@ -109,7 +112,9 @@ class Cluster:
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
-            self._json("DELETE", kind.path(namespace, name), body=options)
+            self._json("DELETE", kind.path(namespace, name), body=options, kind=kind)
+        except NoKindError:
+            raise
         except MissingError:
             return
 
@@ -137,9 +142,15 @@ class Cluster:
             answer.release_conn()
 
     def _json(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None, content: str = _JSON
-    ) -> Object:
-        answer = self._request(method, path, query=query, body=body, content=content)
+        self, method: str, path: str, *, kind: Kind | None = None, query: Mapping[str, Any] | None = None,
+        body: Any = None, content: str = _JSON,
+    ) -> Object:  # fmt: skip
+        try:
+            answer = self._request(method, path, query=query, body=body, content=content)
+        except MissingError as error:
+            if kind and any(told in str(error) for told in _NO_SUCH_PATH):
+                raise NoKindError(kind.unknown()) from None
+            raise
         document: Object = json.loads(answer.data)
         return document
 

@@ -12,6 +12,7 @@ class Kind:
     plural: str
     name: str
     is_namespaced: bool = True
+    comes_with: str = ""  # what to install where the cluster does not know it
 
     def path(self, namespace: str, name: str = "", sub: str = "") -> str:
         """Of the collection, of one object, or of its subresource."""
@@ -19,8 +20,16 @@ class Kind:
         where = f"/namespaces/{namespace}" if self.is_namespaced and namespace else ""
         return "/".join(part for part in (f"{root}{where}/{self.plural}", name, sub) if part)
 
+    def unknown(self) -> str:
+        """For whoever asks a cluster that does not know it."""
+        return "; ".join(part for part in (f"this cluster knows no {self.name}", self.comes_with) if part)
 
-JOB: Final = Kind("kubeflow.org/v1", "pytorchjobs", "PyTorchJob")
+
+JOB: Final = Kind(
+    "kubeflow.org/v1", "pytorchjobs", "PyTorchJob",
+    comes_with="install the Kubeflow training operator (kubectl apply --server-side -k "
+    "'github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3')",
+)  # fmt: skip
 POD: Final = Kind("v1", "pods", "Pod")
 CONFIG_MAP: Final = Kind("v1", "configmaps", "ConfigMap")
 SECRET: Final = Kind("v1", "secrets", "Secret")
@@ -29,7 +38,7 @@ NODE: Final = Kind("v1", "nodes", "Node", is_namespaced=False)
 NAMESPACE: Final = Kind("v1", "namespaces", "Namespace", is_namespaced=False)
 CLAIM: Final = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 ACCOUNT: Final = Kind("v1", "serviceaccounts", "ServiceAccount")
-LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta1", "localqueues", "LocalQueue")
+LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta1", "localqueues", "LocalQueue", comes_with="install Kueue")
 ACCESS_REVIEW: Final = Kind(
     "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", is_namespaced=False
 )

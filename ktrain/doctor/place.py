@@ -6,7 +6,6 @@ from typing import Final
 from ktrain.cluster import JOB, NAMESPACE, Cluster
 from ktrain.doctor.check import Check, Verdict
 from ktrain.errors import ForbiddenError, MissingError
-from ktrain.jobs.find import no_operator
 
 TESTED: Final = ("1.35", "1.36")
 """Oldest and newest minor version that the tests have run on, with one of leeway below."""
@@ -28,7 +27,7 @@ def operator(cluster: Cluster) -> Iterator[Check]:
     except MissingError:
         kinds = set()
     if JOB.plural not in kinds:
-        yield Check("operator", Verdict.FAIL, str(no_operator()))
+        yield Check("operator", Verdict.FAIL, JOB.unknown())
         return
     yield Check("operator", Verdict.OK, f"the cluster knows {JOB.name} ({JOB.api})")
 

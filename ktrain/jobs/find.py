@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
-from ktrain.errors import MissingError
+from ktrain.errors import MissingError, NoKindError
 from ktrain.spec import TrainingJob
 
 Object = dict[str, Any]
@@ -18,9 +18,9 @@ def find_job(cluster: Cluster, namespace: str, name: str) -> Object:
     """The job; MissingError says which are there."""
     try:
         return cluster.get(JOB, namespace, name)
-    except MissingError as error:
-        if "page not found" in str(error):  # no such kind, rather than no such job
-            raise no_operator() from None
+    except NoKindError:
+        raise
+    except MissingError:
         names = sorted(it["metadata"]["name"] for it in cluster.list(JOB, namespace))
         there = f"there are {', '.join(names[:10])}" if names else "there is none at all"
         raise MissingError(f"there is no job {name!r} in namespace {namespace}; {there}") from None
@@ -91,11 +91,3 @@ def environment(job: Object) -> Mapping[str, str]:
     """What the template gives its launcher, values only."""
     containers = worker(job)["template"]["spec"]["containers"]
     return {it["name"]: it.get("value", "") for container in containers for it in container.get("env", ())}
-
-
-def no_operator() -> MissingError:
-    """For whoever finds that the kind is not known."""
-    return MissingError(
-        "this cluster knows no PyTorchJob; install the Kubeflow training operator "
-        "(kubectl apply --server-side -k 'github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3')"
-    )

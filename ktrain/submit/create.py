@@ -7,7 +7,7 @@ from ktrain import names
 from ktrain.cluster import CONFIG_MAP, JOB, Cluster
 from ktrain.errors import ClusterError, MissingError, TakenError
 from ktrain.history import job_storage
-from ktrain.jobs.find import ENDED, conditions, no_operator
+from ktrain.jobs.find import ENDED, conditions
 from ktrain.render import render
 from ktrain.spec import TrainingJob
 from ktrain.submit.pack import Archive
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 def ended_job(cluster: Cluster, job: TrainingJob, *, replace: bool) -> Object | None:
     """The job of this name that `replace` replaces; TakenError when it has not ended, or must not be replaced."""
     me = job.metadata
-    there = _find(cluster, me.namespace, me.name)
+    there = cluster.find(JOB, me.namespace, me.name)
     if there is None:
         return None
     state = next((it["type"] for it in reversed(conditions(there)) if it["status"] == "True"), "Created")
@@ -100,18 +100,7 @@ def _upload(code: Archive, job: TrainingJob) -> None:
         storage.put(key, code.data)
 
 
-def _find(cluster: Cluster, namespace: str, name: str) -> Object | None:
-    try:
-        return cluster.get(JOB, namespace, name)
-    except MissingError as error:
-        if "page not found" in str(error):  # no such kind, rather than no such job
-            raise no_operator() from None
-        return None
-
-
 def _explained(error: MissingError, job: TrainingJob) -> MissingError:
-    if "page not found" in str(error):
-        return no_operator()
     if f'namespaces "{job.metadata.namespace}"' in str(error):
         return MissingError(
             f"there is no namespace {job.metadata.namespace}; make it with `kubectl create namespace {job.metadata.namespace}`, "

@@ -1,11 +1,10 @@
 """Jobs on the test cluster: submitted by the real command, disturbed by kubectl, read from the real bucket."""
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,9 @@ class Job:
         """Where its runs are."""
         return f"s3://{s3.BUCKET}/runs/{NAMESPACE}/{self.name}"
 
-    def submit(self, *sets: str) -> subprocess.CompletedProcess[str]:
+    def submit(self, *sets: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """`ktrain submit` with what this cluster needs."""
-        return self._with_file("submit", *sets)
+        return self._with_file("submit", *sets, flags=flags)
 
     def diff(self, *sets: str) -> subprocess.CompletedProcess[str]:
         """`ktrain diff` against what was submitted."""
@@ -67,9 +66,18 @@ class Job:
             "code={dir: .}", "resources={cpu: 200m, memory: 1Gi}", "preemption.grace=20s", *sets,
         )  # fmt: skip
 
-    def _with_file(self, command: str, *sets: str) -> subprocess.CompletedProcess[str]:
+    def _with_file(self, command: str, *sets: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         words = (word for it in self.settings(*sets) for word in ("--set", it))
-        return ktrain(command, str(self.file), "-n", NAMESPACE, *words)
+        return ktrain(command, str(self.file), "-n", NAMESPACE, *flags, *words)
+
+    def uid(self) -> str:
+        """Of the object in the cluster."""
+        return str(get("-n", NAMESPACE, "pytorchjob", self.name)["metadata"]["uid"])
+
+    def runs(self) -> Sequence[str]:
+        """Folders below its URL."""
+        with s3.keys_in_environment():
+            return open_storage(self.url, endpoint=S3).folders()
 
     def state(self) -> str:
         """The operator's word for it."""
@@ -116,13 +124,9 @@ class Job:
 
     def storage(self) -> Storage:
         """Of its current run."""
-        os.environ.update(s3.KEYS)
-        try:
+        with s3.keys_in_environment():
             job = open_storage(self.url, endpoint=S3)
             run = current_run(job)
-        finally:
-            for key in s3.KEYS:
-                del os.environ[key]
         assert run is not None
         return scoped(job, run)
 

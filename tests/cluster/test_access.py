@@ -8,7 +8,10 @@ import pytest
 from hack.cluster import s3
 from hack.cluster.kubectl import apply, get, kubectl
 from hack.cluster.layout import ADMIN
+from ktrain.cluster import Cluster
+from ktrain.errors import MissingError
 from ktrain.names import CliExit
+from tests.cli.test_no_cluster import NO_SUCH_KIND
 from tests.cluster.jobs import NAMESPACE, SHORT, Job, ktrain, until
 
 pytestmark = pytest.mark.slow
@@ -73,6 +76,11 @@ def test_whoever_may_only_look_is_told_which_verb_is_missing(
         if it["metadata"]["name"] == "other"
     ] == []
     assert ktrain("delete", job.name, "-n", NAMESPACE).returncode == CliExit.OK
+
+
+def test_a_kind_that_is_not_there_is_answered_as_our_fake_does(cluster: str) -> None:
+    with pytest.raises(MissingError, match=NO_SUCH_KIND.decode().strip()):
+        Cluster.connect().raw("/apis/kubeflow.org/v9/namespaces/default/pytorchjobs")
 
 
 def test_a_quota_is_named_as_the_reason(cluster: str) -> None:

@@ -72,6 +72,23 @@ def test_an_exception_in_user_code_fails_the_job_at_once(cluster: str, tmp_path:
     assert "user (exit 70)" in status.stdout
     assert "IndexError" in status.stdout
     assert max(record["epoch"] for record in read_records(job.storage()).of("start")) == 1  # no restart
+    _replaced_only_by_what_works(job)
+
+
+def _replaced_only_by_what_works(job: Job) -> None:
+    uid, runs = job.uid(), job.runs()
+    again = job.submit()
+    assert again.returncode == CliExit.CONFLICT
+    assert "has ended in namespace research (Failed); --replace submits it again" in again.stderr
+    assert job.submit("storage.secret=no-such", flags=["--replace"]).returncode == CliExit.NOT_FOUND
+    looked = job.submit(flags=["--replace", "--fresh", "--dry-run", "server"])
+    assert looked.returncode == CliExit.OK, looked.stderr
+    assert "nothing was created" in looked.stderr
+    assert (job.uid(), job.runs()) == (uid, runs)
+    assert job.submit(flags=["--replace", "--fresh"]).returncode == CliExit.OK
+    assert job.uid() != uid
+    assert len(job.runs()) == len(runs) + 1
+    assert ktrain("delete", job.name, "-n", NAMESPACE).returncode == CliExit.OK
 
 
 @pytest.mark.parametrize(
@@ -101,6 +118,9 @@ def test_what_cannot_be_submitted_leaves_nothing_behind(cluster: str) -> None:
     nowhere = job.submit(*SHORT, "storage.url=/runs")
     assert nowhere.returncode == CliExit.SPEC
     assert "a folder that dies with its pod" in nowhere.stderr
+    looked = job.submit(*SHORT, flags=["--dry-run", "server"])
+    assert looked.returncode == CliExit.OK, looked.stderr
+    assert job.runs() == []
     assert job.pods() == {}
     assert "refused" not in ktrain("list", "-n", NAMESPACE).stdout
 
