@@ -38,7 +38,7 @@ def cut_api(node: Node) -> None:
         "table inet cut {\n"
         f" chain leaving {{ type filter hook output priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
         f" chain passing {{ type filter hook forward priority -10; ip daddr {CONTROL_IP} tcp dport 6443 drop; }}\n"
-        " chain arriving { type filter hook input priority -10; tcp dport 10250 drop; }\n"
+        " chain arriving { type filter hook input priority -10; tcp dport 10250 drop; tcp sport 6443 drop; }\n"
         "}\n"
     )
     run(*inside(node.namespace, "nft", "-f", "-"), stdin=rules)

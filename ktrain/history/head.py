@@ -17,11 +17,17 @@ def read_head(run_storage: Storage) -> Head | None:
     return found[0] if found else None
 
 
-def claim_epoch(run_storage: Storage, *, attempt: int) -> Token:
-    """The next epoch, for this caller alone; FencedError when a later attempt has claimed one already."""
+def claim_epoch(run_storage: Storage, *, attempt: int, held: Token | None = None) -> Token:
+    """The next epoch, for this caller alone; FencedError when a later attempt has claimed one already.
+
+    Whoever `held` an epoch gets the next one only while nobody else has claimed one since: of a launcher and the zombie
+    that it replaces the newer one stays, where both would fence each other for ever.
+    """
 
     def claimed(head: Head | None) -> Head:
         head = head or Head(FORMAT, 0, 0)
+        if held:
+            _fenced(run_storage, head, held)
         if attempt < head.attempt:
             raise FencedError(
                 f"{_where(run_storage)}: attempt {head.attempt} has taken over, attempt {attempt} must not write any more"

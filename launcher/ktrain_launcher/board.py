@@ -114,7 +114,9 @@ class Inbox:
         self._thread.start()
 
     def close(self) -> None:
-        """Hears nothing more."""
+        """Hears nothing more; once is enough."""
+        if not self._is_open:
+            return
         self._is_open = False
         with contextlib.suppress(OSError):  # wakes the thread at once
             self._socket.sendto(b"", str(self.path))

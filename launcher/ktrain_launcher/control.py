@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from ktrain.errors import PeerLostError
+from ktrain.errors import FencedError, PeerLostError
 from ktrain_launcher.exits import ECHOES
 from ktrain_launcher.stores import DistError, TCPStore
 
@@ -60,9 +60,16 @@ class Control:
         with self._talking():
             self.store.compare_set("target", str(after), str(after + 1))
 
+    def register(self, me: str) -> None:
+        """This launcher is the node's from now on; one that was before leaves when it enters its next round."""
+        with self._talking():
+            self.store.set(f"launcher/{self.node}", me)
+
     def enter(self, after: int, me: str) -> int:
-        """Takes this node's place in the first round after `after` where it is free."""
+        """Takes this node's place in the first round after `after` where it is free; FencedError when it was replaced."""
         while True:
+            if self._peek(f"launcher/{self.node}") != me:
+                raise FencedError(f"another launcher of node {self.node} has taken this one's place")
             target = self.target()
             # A launcher that was made again finds its place taken by its former self, whose ranks are gone: next round.
             if target > after and self._first(f"{target}/node/{self.node}", me):

@@ -140,6 +140,8 @@ class Ending:
         return self._outcome(self._stopped())
 
     def closed(self) -> Outcome:
+        if self._p.journal.is_done():
+            return Outcome(Exit.DONE, step=self._step, checkpoint=self._committed)
         verdict = None if self._p.stop.is_requested else self._p.control.news().verdict
         return self._outcome(verdict or self._stopped())
 

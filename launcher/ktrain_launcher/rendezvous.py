@@ -20,16 +20,20 @@ from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.05
 NOTE_EVERY: Final = 2.0
+LOOK_EVERY: Final = 10.0
 CLAIM_TRIES: Final = 5
 CLAIM_PAUSE_SECONDS: Final = 1.0
 
 
 class ClosedError(RendezvousClosedError):
-    """No further round: we are told to stop, or the job has its verdict."""
+    """No further round: we are told to stop, the job has its verdict, or the run is done."""
 
 
 class Rendezvous(RendezvousHandler):
-    """Waits until all nodes are there; node 0 then claims the epoch and gives it a store of its own."""
+    """Waits until all nodes are there; node 0 then claims the epoch and gives it a store of its own.
+
+    Of two launchers for one node, which is so after a pod was given up that nobody could end, the newer one stays.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,8 @@ class Rendezvous(RendezvousHandler):
         host: str,
         bind: str,
         run: str,
-        claim: Callable[[], Token],
+        claim: Callable[[Token | None], Token],
+        is_done: Callable[[], bool],
         pause: Pause,
         note: Note,
         say: Say,
@@ -47,10 +52,13 @@ class Rendezvous(RendezvousHandler):
         self._host, self._bind = host, bind
         self._run = run
         self._claim = claim
+        self._is_done = is_done
         self._pause = pause
         self._note = note
         self._say = say
         self._me = f"{os.getpid()}-{time.time_ns()}"
+        self._held: Token | None = None
+        control.register(self._me)
         self._epoch_store: TCPStore | None = None
         self.round = 0
         self.formed: Formed | None = None
@@ -97,8 +105,7 @@ class Rendezvous(RendezvousHandler):
         return True
 
     def _wait(self) -> Formed:
-        begun = said = time.monotonic()
-        noted = begun
+        begun = said = noted = looked = time.monotonic()
         while True:
             if self._pause(0) or self.is_closed():
                 raise ClosedError
@@ -106,6 +113,10 @@ class Rendezvous(RendezvousHandler):
                 self.round = self._control.enter(self.round, self._me)
             if self._control.node == 0 and self._control.is_complete(self.round):
                 self._form()
+            if self._control.node == 0 and time.monotonic() - looked > LOOK_EVERY:
+                looked = time.monotonic()
+                if self._is_done():
+                    raise ClosedError
             if formed := self._control.formed(self.round):
                 self._note("")
                 return formed
@@ -122,6 +133,7 @@ class Rendezvous(RendezvousHandler):
         token = self._claimed()
         if token is None:
             raise ClosedError
+        self._held = token
         # A new store for each epoch, on a port of its own: stock torchrun keeps one, and gloo then finds dead peers in it.
         self._epoch_store = host_store(self._bind, 0)
         formed = Formed(token.attempt, token.epoch, self._run, self._host, self._epoch_store.port)
@@ -131,11 +143,11 @@ class Rendezvous(RendezvousHandler):
         """The epoch; storage that is away for a moment must not cost every pod of the job."""
         for tries in range(1, CLAIM_TRIES):
             try:
-                return self._claim()
-            except FencedError:  # a later attempt has taken over: no try can help
+                return self._claim(self._held)
+            except FencedError:  # a later attempt, or the launcher that replaces this one: no try can help
                 raise
             except StorageError as error:
                 self._say("claim_failed", tries=tries, error=error)
             if self._pause(CLAIM_PAUSE_SECONDS * tries):
                 return None
-        return self._claim()
+        return self._claim(self._held)

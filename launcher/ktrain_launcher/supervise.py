@@ -107,8 +107,8 @@ def _meet(desk: Desk) -> Control | None:
 def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
     pod, spec, run = desk.pod, desk.job.spec, desk.places.run
 
-    def claim() -> Token:
-        return claim_epoch(run, attempt=pod.attempt)
+    def claim(held: Token | None) -> Token:
+        return claim_epoch(run, attempt=pod.attempt, held=held)
 
     rendezvous = Rendezvous(
         control,
@@ -116,6 +116,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         bind=pod.bind,
         run=desk.places.run_id,
         claim=claim,
+        is_done=desk.places.journal.is_done,
         pause=desk.pause,
         note=desk.tally.take_note,
         say=desk.say,

@@ -52,6 +52,15 @@ def test_an_older_attempt_cannot_claim() -> None:
         claim_epoch(storage, attempt=1)
 
 
+def test_a_zombie_that_was_replaced_cannot_claim_again() -> None:
+    storage = MemoryStorage()
+    zombie = claim_epoch(storage, attempt=1)
+    new = claim_epoch(storage, attempt=1)
+    with pytest.raises(FencedError, match="a0001-e0002 has taken over, a0001-e0001 must not write"):
+        claim_epoch(storage, attempt=1, held=zombie)
+    assert claim_epoch(storage, attempt=1, held=new).epoch == 3
+
+
 def test_commits_are_kept_with_the_newest_last() -> None:
     storage = MemoryStorage()
     token = claim_epoch(storage, attempt=1)

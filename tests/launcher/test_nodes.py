@@ -71,6 +71,17 @@ def test_a_launcher_that_is_made_again_joins_the_next_epoch(tmp_path: Path) -> N
     assert not is_alive(int(job.marks("start0")[0]))
 
 
+def test_a_launcher_that_was_replaced_while_it_lived_leaves(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "wait", "0", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        zombie = job.nodes[1]
+        job.start(1)
+        assert zombie.wait() == Exit.MEMBERSHIP
+        assert job.wait() == [0, 0]
+    assert zombie.termination["message"] == "another launcher of node 1 has taken this one's place"
+    assert len(job.marks("start1")) == 2
+
+
 def test_without_node_0_the_others_leave_to_be_made_again(tmp_path: Path) -> None:
     with gang(tmp_path, "ends.py", "wait", num_nodes=2) as job:
         until(lambda: job.marks("start0") and job.marks("start1"))

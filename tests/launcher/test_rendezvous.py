@@ -45,10 +45,10 @@ class Claims:
         self.errors = list(errors)
         self.storage = MemoryStorage()
 
-    def __call__(self) -> Token:
+    def __call__(self, held: Token | None) -> Token:
         if self.errors:
             raise self.errors.pop(0)
-        return claim_epoch(self.storage, attempt=1)
+        return claim_epoch(self.storage, attempt=1, held=held)
 
 
 def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
@@ -57,8 +57,12 @@ def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
     return Control(store, node=node, num_nodes=num_nodes, where="here")
 
 
-def meeting(made: Control, claim: Callable[[], Token], *, pause: Callable[[float], bool] = doze) -> Rendezvous:
-    return Rendezvous(made, host=HOST, bind=HOST, run="run", claim=claim, pause=pause, note=note, say=say)
+def meeting(
+    made: Control, claim: Callable[[Token | None], Token], *, pause: Callable[[float], bool] = doze
+) -> Rendezvous:
+    return Rendezvous(
+        made, host=HOST, bind=HOST, run="run", claim=claim, is_done=lambda: False, pause=pause, note=note, say=say
+    )
 
 
 def meet(*all_: Rendezvous) -> list[tuple[int, int, int]]:
@@ -93,7 +97,9 @@ def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: TCPStore
 
 def test_one_that_died_while_it_waited_does_not_count(server: TCPStore) -> None:
     claims = Claims()
-    control(server, 1).enter(0, "a former self")
+    former = control(server, 1)
+    former.register("a former self")
+    former.enter(0, "a former self")
     zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
     assert [met[0] for met in meet(zero, one)] == [2, 2]
 
@@ -112,6 +118,47 @@ def test_a_later_attempt_ends_it_at_once(server: TCPStore) -> None:
     claims = Claims(FencedError("attempt 2 has taken over"))
     with pytest.raises(FencedError):
         meeting(control(server, 0, 1), claims).next_rendezvous()
+
+
+def test_of_two_launchers_of_node_0_the_newer_one_stays(server: TCPStore) -> None:
+    claims = Claims()
+    old = meeting(control(server, 0, 1), claims)
+    meet(old)
+    new = meeting(control(host_store(HOST, 0), 0, 1), claims)  # in a pod of its own
+    meet(new)
+    old._control.ask(old.round)
+    with pytest.raises(FencedError, match="epoch a0001-e0002 has taken over, a0001-e0001 must not write"):
+        old.next_rendezvous()
+    new._control.ask(new.round)
+    assert meet(new)[0][:2] == (2, 3)
+
+
+def test_of_two_launchers_of_another_node_the_newer_one_stays(server: TCPStore) -> None:
+    claims = Claims()
+    zero, old = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
+    meet(zero, old)
+    new = meeting(control(server, 1), claims)
+    meet(zero, new)
+    with pytest.raises(FencedError, match="another launcher of node 1 has taken this one's place"):
+        old.next_rendezvous()
+    assert new.num_nodes_waiting() == 0
+
+
+def test_whoever_waits_learns_that_the_run_is_done(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "LOOK_EVERY", 0.0)
+    zero = Rendezvous(
+        control(server, 0),
+        host=HOST,
+        bind=HOST,
+        run="run",
+        claim=Claims(),
+        is_done=lambda: True,
+        pause=doze,
+        note=note,
+        say=say,
+    )
+    with pytest.raises(ClosedError):
+        zero.next_rendezvous()
 
 
 def test_nobody_meets_after_the_verdict(server: TCPStore) -> None:
@@ -165,7 +212,15 @@ def test_missing_nodes_are_noted_until_they_come(server: TCPStore, monkeypatch: 
     monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
     notes: list[str] = []
     zero = Rendezvous(
-        control(server, 0), host=HOST, bind=HOST, run="run", claim=Claims(), pause=doze, note=notes.append, say=say
+        control(server, 0),
+        host=HOST,
+        bind=HOST,
+        run="run",
+        claim=Claims(),
+        is_done=lambda: False,
+        pause=doze,
+        note=notes.append,
+        say=say,
     )
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(zero.next_rendezvous)
