@@ -37,7 +37,7 @@ def prepare_images(*, is_bare: bool) -> Path:
     """Builds what is missing; returns the store that nodes start from."""
     wanted = [images.ensure_static("pause", at="/pause")]
     if not is_bare:
-        wanted += [operator.ensure_image(), images.build("worker")]
+        wanted += [operator.ensure_image(), images.build("worker"), images.build("controller")]
     return images.load(wanted)
 
 

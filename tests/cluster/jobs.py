@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hack.cluster import s3
-from hack.cluster.kubectl import get, kubectl
+from hack.cluster.kubectl import kubectl
 from hack.cluster.layout import S3
-from hack.cluster.shell import NeedError
 from ktrain.checkpoints.read import read_blocks, read_manifest
+from ktrain.cluster import JOB, Cluster
+from ktrain.errors import ClusterError
 from ktrain.history import Head, current_run, read_head
+from ktrain.jobs.find import find_pods, index
 from ktrain.names import KEY_DONE
 from ktrain.storage import Storage, open_storage, scoped
 
@@ -22,7 +25,7 @@ NAMESPACE = "research"
 COUNT = Path(__file__).parent / "count" / "job.yaml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
 DEADLINE = 180
-SHORT = ("trainer.duration=300step", "trainer.checkpoint.every=60step", "trainer.eval.every=150step")
+SHORT = ("trainer.duration=120step", "trainer.checkpoint.every=30step", "trainer.eval.every=60step")
 
 
 def ktrain(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -30,6 +33,12 @@ def ktrain(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "-m", "ktrain", *args], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE, check=False
     )
+
+
+@cache
+def admin() -> Cluster:
+    """Who may do everything; polled in this process, which is much cheaper than kubectl."""
+    return Cluster.connect()
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Job:
 
     def uid(self) -> str:
         """Of the object in the cluster."""
-        return str(get("-n", NAMESPACE, "pytorchjob", self.name)["metadata"]["uid"])
+        return str(admin().get(JOB, NAMESPACE, self.name)["metadata"]["uid"])
 
     def runs(self) -> Sequence[str]:
         """Folders below its URL."""
@@ -81,7 +90,7 @@ class Job:
 
     def state(self) -> str:
         """The operator's word for it."""
-        conditions = get("-n", NAMESPACE, "pytorchjob", self.name).get("status", {}).get("conditions") or []
+        conditions = admin().get(JOB, NAMESPACE, self.name).get("status", {}).get("conditions") or []
         return next((str(it["type"]) for it in reversed(conditions) if it["status"] == "True"), "")
 
     def wait(self, *states: str) -> str:
@@ -91,8 +100,7 @@ class Job:
 
     def pods(self) -> dict[int, dict[str, Any]]:
         """By index."""
-        items = get("-n", NAMESPACE, "pods", "-l", f"training.kubeflow.org/job-name={self.name}")["items"]
-        return {int(it["metadata"]["labels"]["training.kubeflow.org/replica-index"]): it for it in items}
+        return {index(pod): pod for pod in find_pods(admin(), NAMESPACE, self.name)}
 
     def delete_pod(self, index: int, *, at_once: bool = False) -> None:
         """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once."""
@@ -103,10 +111,9 @@ class Job:
         """What the launcher of a pod says of itself; empty while it says nothing."""
         page = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.name}-worker-{index}:9400/proxy/status"
         try:
-            found: dict[str, Any] = json.loads(kubectl("get", "--raw", page))
-        except NeedError:
+            return admin().raw(page)
+        except ClusterError:
             return {}
-        return found
 
     def rank0(self) -> dict[str, Any]:
         """Rank 0's last report."""
@@ -159,10 +166,12 @@ def started(name: str, image: str, *sets: str) -> Job:
 
 def until(what: str, is_so: Callable[[], bool], *, seconds: float = DEADLINE) -> None:
     """Polls the cluster."""
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
+    end = begun + seconds
     while not is_so():
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.2)
+        time.sleep(max(0.2, time.monotonic() - begun))  # whoever looks takes half of a core at most
+        begun = time.monotonic()
 
 
 def visits(storage: Storage) -> set[float]:

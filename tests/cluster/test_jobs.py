@@ -21,12 +21,12 @@ def test_submit_ends_with_the_bits_of_ktrain_run(cluster: str, undisturbed: Mapp
     followed = ktrain(
         "logs", "plain", "-n", NAMESPACE, "--follow"
     )  # begins before the pods are there, ends with the job
-    assert "[rank 0] end step=300" in followed.stdout, followed.stderr
+    assert "[rank 0] end step=120" in followed.stdout, followed.stderr
     assert "job plain is in namespace research" in told.stderr
     assert job.wait("Succeeded", "Failed") == "Succeeded", job.logs(0)
     assert digest(job.storage(), job.head()) == undisturbed
     logs = ktrain("logs", "plain", "-n", NAMESPACE).stdout.splitlines()
-    assert any(line.startswith("[rank 0] end step=300") for line in logs)
+    assert any(line.startswith("[rank 0] end step=120") for line in logs)
     assert any(line.startswith("[node 1] ") for line in logs)
     one = ktrain("logs", "plain", "-n", NAMESPACE, "--rank", "0", "--tail", "3").stdout.splitlines()
     assert one == [line for line in logs if line.startswith("[rank 0]")][-3:]
