@@ -19,7 +19,7 @@ from tests.storage.s3server import BUCKET, S3Server, s3_server
 
 pytestmark = pytest.mark.slow
 
-SHORT = ("--set", "trainer.duration=300step", "--set", "trainer.checkpoint.every=20step")
+SHORT = ("--set", "trainer.duration=160step", "--set", "trainer.checkpoint.every=10step")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def test_killed_twice_and_on_s3_the_end_is_the_same_to_the_bit(folder: Path, ser
     whole = weights(f"{folder}/runs/default/demo")
     for url in (str(folder / "killed"), f"s3://{BUCKET}/killed"):
         there = (*SHORT, "--set", f"storage.url={url}")
-        kill_at(folder, 40, *there)
-        kill_at(folder, 160, *there)
+        kill_at(folder, 20, *there)
+        kill_at(folder, 80, *there)
         done = ktrain_run(folder, *there)
         assert done.returncode == CliExit.OK, done.stderr
         assert "resuming run" in done.stderr
@@ -88,11 +88,11 @@ def test_a_full_disk_costs_a_sentence_and_nothing_that_was_saved(folder: Path) -
     (folder / "runs").rmdir()
     shutil.move(folder / "kept", folder / "runs")
     saved = step(folder)
-    assert 0 < saved < 300
+    assert 0 < saved < 160
     resumed = ktrain_run(folder, *SHORT)
     assert resumed.returncode == CliExit.OK, resumed.stderr
     assert f"resuming run {run_storage(folder).url.rsplit('/', 1)[-1][:8]} from step {saved}" in resumed.stderr
-    assert step(folder) == 300
+    assert step(folder) == 160
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_other_data_is_refused(folder: Path) -> None:
     assert ktrain_run(folder, *SHORT).returncode == CliExit.OK
     code = folder / "train.py"
     code.write_text(code.read_text(encoding="utf-8").replace("size: int = 2000", "size: int = 1999"), encoding="utf-8")
-    refused = ktrain_run(folder, "--set", "trainer.duration=400step")
+    refused = ktrain_run(folder, "--set", "trainer.duration=200step")
     assert refused.returncode == CliExit.JOB_FAILED
     assert "the training dataset has 1999 samples, but had 2000 when this run began" in refused.stderr
 

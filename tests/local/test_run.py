@@ -23,7 +23,7 @@ def test_the_template_trains_to_its_end_and_says_what_is_next(folder: Path) -> N
     assert done.returncode == CliExit.OK, done.stderr
     assert answer["step"] == 625
     assert answer["metrics"]["val/accuracy"] > 0.98
-    assert "next: ktrain report job.yaml" in done.stderr
+    assert "ktrain report job.yaml" in done.stderr
     again = ktrain_run(folder)
     assert again.returncode == CliExit.OK
     assert "already done, at step 625" in again.stderr

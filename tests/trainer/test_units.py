@@ -1,5 +1,7 @@
 """The trainer's parts, one by one."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -246,3 +248,10 @@ def test_a_lost_peer_is_a_sentence_unless_user_code_called_it() -> None:
     with pytest.raises(RuntimeError) as caught:
         raise lost
     assert "test_units.py" in failures.report(caught.value, Exit.PEER, None, step=7)["traceback"]
+
+
+def test_a_rank_that_shards_nothing_imports_nothing_for_it() -> None:
+    """DTensor brings sympy, and doubles the time that a rank takes to start."""
+    code = "import sys, ktrain_trainer.worker; print([it for it in ('sympy', 'torch.distributed.fsdp') if it in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.utils.data import default_collate
 
@@ -31,6 +30,7 @@ from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.vote import Vote
 from ktrain_trainer.world import World
 
 LOG_EVERY = 10  # steps between two records of the training curve
@@ -56,8 +56,7 @@ class ScriptRun:
         self._meter = Meter(
             Snapshot(world.rank, world.local_rank, world.size, os.getpid(), phase="train"), sender, total_steps=0
         )
-        self._question: tuple[Any, torch.Tensor] | None = None
-        self._is_save_agreed = False
+        self._vote = Vote(stop, world)
         self._checkpoints: list[ScriptCheckpoint] = []
         self._journal.write("start", self._progress, restored_step=0, world_size=world.size)
 
@@ -120,26 +119,7 @@ class ScriptRun:
 
         Each call reads the answer to the question that the call before asked, so that no step waits for it.
         """
-        if self.world_size == 1:
-            return self._stop.is_set
-        stop, save = 0.0, 0.0
-        if self._question is not None:
-            work, flags = self._question
-            work.wait()
-            stop, save = flags.tolist()
-        self._is_save_agreed = self._is_save_agreed or save > 0
-        flags = torch.tensor([float(self._stop.is_set), float(self._stop.wants_save)])
-        self._stop.wants_save = False
-        self._question = (dist.all_reduce(flags, group=self._world.control, async_op=True), flags)
-        return stop > 0
-
-    def _should_save(self) -> bool:
-        """Whether somebody asked for a checkpoint: the same answer on every rank, once per request."""
-        if self.world_size == 1:
-            asked, self._stop.wants_save = self._stop.wants_save, False
-            return asked
-        asked, self._is_save_agreed = self._is_save_agreed, False
-        return asked
+        return self._vote.stops()
 
     def stop_if_asked(self) -> None:
         """Saves and leaves when any rank was told to go; call it once a step, on all ranks."""
@@ -270,7 +250,7 @@ class ScriptCheckpoint:
 
         Several ranks hear of a request through `should_stop` or `stop_if_asked`.
         """
-        is_asked = self._run._should_save()
+        is_asked = self._run._vote.saves()
         if self.due() or is_asked:
             self.save()
         else:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from ktrain.errors import CheckpointError
 from ktrain_trainer.checkpoint.optimizer import collect_optimizer
+from ktrain_trainer.checkpoint.sharding import is_sharded
 from ktrain_trainer.parallel.replica import Replica
 
 MODEL: Final = "model."
@@ -44,7 +44,7 @@ def model_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str], 
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[int, str] = {}
-    buffers = {MODEL + name for name, tensor in _buffers(model) if not isinstance(tensor, DTensor)}
+    buffers = {MODEL + name for name, tensor in _buffers(model) if not is_sharded(tensor)}
     for name, tensor in (*_parameters(model), *_buffers(model)):
         full = MODEL + name
         if (known := first.setdefault(id(tensor), full)) == full:

@@ -6,7 +6,6 @@ from ktrain.errors import SpecError
 from ktrain.spec.trainer import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Parallel
 from ktrain_trainer.parallel.replicate import Replicated
-from ktrain_trainer.parallel.shard import Sharded
 from ktrain_trainer.parallel.single import Single
 from ktrain_trainer.world import World
 
@@ -20,8 +19,10 @@ def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
         raise SpecError(
             f"spec.trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
         )
-    if world.size == 1 and spec.strategy != "fsdp2":
+    if world.size == 1:
         return Single(model)
     if spec.strategy == "fsdp2":
-        return Single(model) if world.size == 1 else Sharded(model, world, spec)
+        from ktrain_trainer.parallel.shard import Sharded  # takes as long as importing torch
+
+        return Sharded(model, world, spec)
     return Replicated(model, world.control)
