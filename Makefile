@@ -20,7 +20,7 @@ run: setup  ## Train the Shakespeare model with two ranks (about 3 minutes) and 
 	@$(BIN)/python examples/shakespeare/sample.py
 
 test: lint  ## Lint, then every test; those on a real cluster last (Linux, root and Go; the first time 12 minutes more).
-	$(PYTEST) -n 3 --ignore tests/cluster
+	$(PYTEST) -n 2 --dist worksteal --ignore tests/cluster
 	@# What is missing is said, and those tests are skipped, which CI counts as a failure.
 	@./hack/cluster/setup.sh && $(BIN)/python -m hack.cluster images || true
 	@# Tests that take a part of the cluster away run by themselves, after all others.

@@ -1,7 +1,7 @@
 """Asks the launchers of `ktrain run` how they are."""
 
+import http.client
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,5 +29,5 @@ class Asker:
             with self._opener.open(f"http://127.0.0.1:{port}/status", timeout=1) as reply:
                 answer: dict[str, Any] = json.load(reply)
                 return answer
-        except (OSError, urllib.error.URLError, ValueError):
+        except (OSError, http.client.HTTPException, ValueError):
             return None
