@@ -17,8 +17,10 @@ from ktrain_launcher.code import prepare
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Outcome, write_termination
 from ktrain_launcher.metrics import Identity
+from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.places import open_places
 from ktrain_launcher.pod import Pod
+from ktrain_launcher.program import base_environment, command, modules
 from ktrain_launcher.server import Pages, Server
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.tally import Tally
@@ -81,10 +83,12 @@ def _launch(pod: Pod, job: TrainingJob, stop: Stop, say: Say) -> Outcome:
         return Outcome(problem.code, problem.sentence)
     if stop.is_requested:
         return Outcome(Exit.PREEMPTED, f"stopped by {stop.reason}")
+    nproc = pod.nproc or job.spec.ranks_per_node
+    nursery = Nursery(command(job, code), base_environment(job, nproc), modules(job))  # warms up while we do
     _import_torch()
     from ktrain_launcher.supervise import Desk, supervise
 
-    return supervise(Desk(pod, job, places, code, board, watch, tally, stop, say))
+    return supervise(Desk(pod, job, places, nproc, nursery, board, watch, tally, stop, say))
 
 
 def _serve(pod: Pod, job: TrainingJob, board: Board, tally: Tally, say: Say) -> None:

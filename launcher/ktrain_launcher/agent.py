@@ -4,11 +4,11 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 
 from ktrain.errors import PeerLostError, StorageError
 from ktrain.history import Token
@@ -20,6 +20,7 @@ from ktrain_launcher.ending import Ending
 from ktrain_launcher.environment import Epoch
 from ktrain_launcher.exits import Ended
 from ktrain_launcher.journal import Outcome
+from ktrain_launcher.nursery import Child
 from ktrain_launcher.parts import Parts, Round
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import ClosedError
@@ -30,22 +31,20 @@ DUMP_SECONDS: Final = 1.0
 
 
 class Agent(LocalElasticAgent):
-    """torch meets the others and starts the processes as torchrun would; how they are watched and ended is ours.
+    """torch meets the others as torchrun would; how the ranks are started, watched and ended is ours.
 
-    Of torch's private methods this uses `_rendezvous` and `_start_workers`, alike from 2.11 to 2.15.
+    Of torch's private methods this uses `_rendezvous`, alike from 2.11 to 2.15.
     """
 
     def __init__(self, parts: Parts) -> None:
-        entrypoint, args = parts.command
         spec = WorkerSpec(
             role="default",
             local_world_size=parts.nproc,
             rdzv_handler=parts.rendezvous,
-            entrypoint=entrypoint,
-            args=args,
+            entrypoint="ranks",  # never run by torch
             max_restarts=parts.spec.restart.in_place,
         )
-        super().__init__(spec, parts.environment)
+        super().__init__(spec, DefaultLogsSpecs())
         self._p = parts
         self._ending = Ending(parts)
         self._round: Round | None = None
@@ -62,7 +61,7 @@ class Agent(LocalElasticAgent):
                 self._p.requests.begin(None)
                 if outcome := self._ending.judge(round_):
                     return outcome
-                self._remaining_restarts -= 1  # torch's TORCHELASTIC_RESTART_COUNT
+                self._remaining_restarts -= 1
                 if self._p.journal.is_done():  # by others, while our ranks failed
                     return Outcome(Exit.DONE)
         except ClosedError:
@@ -100,6 +99,7 @@ class Agent(LocalElasticAgent):
 
     # -- the beginning of an epoch ---------------------------------------------------------------------------------
     def _begin(self) -> Round:
+        self._warm_up()
         self._p.tally.state = "rendezvous"
         group = self._worker_group
         self._rendezvous(group)
@@ -110,34 +110,41 @@ class Agent(LocalElasticAgent):
         errors = self._p.scratch / "errors" / token.prefix
         errors.mkdir(parents=True, exist_ok=True)
         inbox = Inbox(self._p.scratch, self._p.board)
-        self._p.environment.epoch = Epoch(formed, token.prefix, inbox.path, errors)
         self._p.watch.reset()
         self._p.board.begin([])
-        ranks = self._start(group, token, errors)
+        ranks = self._start(group, Epoch(formed, token.prefix, inbox.path, errors))
         round_ = Round(self._p.rendezvous.round, token, ranks, inbox, time.time(), News(self._p.rendezvous.round, None))
         self._round = round_
         self._p.requests.begin(ranks)
         self._tell_begin(group, formed.run, round_)
         return round_
 
-    def _start(self, group: WorkerGroup, token: Token, errors: Path) -> Ranks:
-        ranks = [worker.global_rank for worker in group.workers]
-        self._p.logs.follow(token.prefix, ranks, world_size=group.workers[0].world_size)
-        pids = self._start_workers(group)
-        for local_rank, pid in pids.items():
-            group.workers[local_rank].id = pid
+    def _warm_up(self) -> None:
+        """Ranks are forked from an interpreter that has imported torch; the first time that takes its seconds."""
+        while not self._p.nursery.is_ready():
+            if self._p.pause(MONITOR_SECONDS):
+                raise ClosedError
+
+    def _start(self, group: WorkerGroup, epoch: Epoch) -> Ranks:
+        self._p.logs.follow(
+            epoch.prefix, [it.global_rank for it in group.workers], world_size=group.workers[0].world_size
+        )
+        children: dict[int, Child] = {}
+        for worker in group.workers:
+            env = self._p.environment.of(epoch, group, worker, restarts=self._restarts)
+            child = self._p.nursery.start(env, *self._p.logs.paths(epoch.prefix, worker.global_rank))
+            worker.id, children[worker.global_rank] = child.pid, child
+            self._p.guard.add(child.pid)
         group.state = WorkerState.HEALTHY
         now = time.monotonic()
         self._p.board.begin([Rank(worker.global_rank, worker.local_rank, worker.id, now) for worker in group.workers])
-        assert self._pcontext is not None
-        handlers = self._pcontext.subprocess_handlers  # type: ignore[attr-defined]  # ours is a SubprocessContext
         return Ranks(
-            {group.workers[local_rank].global_rank: handler.proc for local_rank, handler in handlers.items()},
-            errors=errors,
-            last_lines=self._p.logs.last_lines,
-            guard=self._p.guard,
-            say=self._p.say,
+            children, errors=epoch.errors, last_lines=self._p.logs.last_lines, guard=self._p.guard, say=self._p.say
         )
+
+    @property
+    def _restarts(self) -> int:
+        return self._p.spec.restart.in_place - self._remaining_restarts  # torch's TORCHELASTIC_RESTART_COUNT
 
     def _tell_begin(self, group: WorkerGroup, run: str, round_: Round) -> None:
         tally, token = self._p.tally, round_.token

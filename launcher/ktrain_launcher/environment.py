@@ -1,14 +1,14 @@
-"""What a rank finds in its environment beside torchrun's variables, and where its output goes."""
+"""What a rank finds in its environment: torchrun's variables, the user's, and ours."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing import LogsDest, LogsSpecs
+from torch.distributed.elastic.agent.server.api import Worker, WorkerGroup
 
 from ktrain import names
 from ktrain_launcher.control import Formed
-from ktrain_launcher.logs import Logs
 from ktrain_launcher.pod import Pod
 
 
@@ -22,35 +22,18 @@ class Epoch:
     errors: Path  # folder
 
 
-class Environment(LogsSpecs):
-    """torch asks its log specification last before it starts the ranks: here their environments become ours too."""
+class Environment:
+    """Of each rank of an epoch."""
 
-    def __init__(self, pod: Pod, logs: Logs, *, always: Mapping[str, str], forced: Mapping[str, str]) -> None:
-        super().__init__()
+    def __init__(self, pod: Pod, base: Mapping[str, str], forced: Mapping[str, str]) -> None:
         self._pod = pod
-        self._logs = logs
-        self._always, self._forced = dict(always), dict(forced)
-        self.epoch: Epoch | None = None
+        self._base, self._forced = dict(base), dict(forced)
 
-    @property
-    def root_log_dir(self) -> str:
-        """Only torch's own log specification uses it."""
-        return str(self._pod.scratch)
-
-    def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
-        """Adds to each rank's environment, and names its files."""
-        assert self.epoch is not None
-        out: dict[int, str] = {}
-        err: dict[int, str] = {}
-        errors: dict[int, str] = {}
-        for local_rank, env in envs.items():
-            rank = int(env["RANK"])
-            # The user's own come first: none of them may break what the ranks agree on.
-            env.update({**self._always, **env, **self._forced, **self._ours(self.epoch, rank)})
-            stdout, stderr = self._logs.paths(self.epoch.prefix, rank)
-            out[local_rank], err[local_rank] = str(stdout), str(stderr)
-            errors[local_rank] = env["TORCHELASTIC_ERROR_FILE"]
-        return LogsDest(stdouts=out, stderrs=err, error_files=errors)
+    def of(self, epoch: Epoch, group: WorkerGroup, worker: Worker, *, restarts: int) -> dict[str, str]:
+        """The user's own come first: none of them may break what the ranks agree on."""
+        return {
+            **self._base, **_torchrun(group, worker, restarts), **self._forced, **self._ours(epoch, worker.global_rank)
+        }  # fmt: skip
 
     def _ours(self, epoch: Epoch, rank: int) -> dict[str, str]:
         storage = {names.ENV_STORAGE_URL: self._pod.storage_url} if self._pod.storage_url else {}
@@ -64,6 +47,29 @@ class Environment(LogsSpecs):
             names.ENV_ERROR_FILE: str(error_file(epoch.errors, rank)),
             "TORCHELASTIC_ERROR_FILE": str(epoch.errors / f"rank{rank}.torch.json"),
         }
+
+
+def _torchrun(group: WorkerGroup, worker: Worker, restarts: int) -> dict[str, str]:
+    """As torch's LocalElasticAgent sets them (torch 2.11 to 2.15)."""
+    spec = group.spec
+    return {
+        "LOCAL_RANK": str(worker.local_rank),
+        "RANK": str(worker.global_rank),
+        "GROUP_RANK": str(group.group_rank),
+        "ROLE_RANK": str(worker.role_rank),
+        "ROLE_NAME": spec.role,
+        "LOCAL_WORLD_SIZE": str(spec.local_world_size),
+        "WORLD_SIZE": str(worker.world_size),
+        "GROUP_WORLD_SIZE": str(group.group_world_size),
+        "ROLE_WORLD_SIZE": str(worker.role_world_size),
+        "MASTER_ADDR": str(group.master_addr),
+        "MASTER_PORT": str(group.master_port),
+        "TORCHELASTIC_RESTART_COUNT": str(restarts),
+        "TORCHELASTIC_MAX_RESTARTS": str(spec.max_restarts),
+        "TORCHELASTIC_RUN_ID": spec.rdzv_handler.get_run_id(),
+        "TORCHELASTIC_USE_AGENT_STORE": str(spec.rdzv_handler.use_agent_store),
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.getenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
+    }
 
 
 def error_file(folder: Path, rank: int) -> Path:

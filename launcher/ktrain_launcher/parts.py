@@ -12,6 +12,7 @@ from ktrain_launcher.environment import Environment
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Journal
 from ktrain_launcher.logs import Logs
+from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
@@ -28,7 +29,7 @@ class Parts:
     spec: JobSpec
     nproc: int
     scratch: Path
-    command: tuple[str, tuple[str, ...]]
+    nursery: Nursery
     control: Control
     rendezvous: Rendezvous
     environment: Environment

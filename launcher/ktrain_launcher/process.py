@@ -1,23 +1,8 @@
-"""The one door to the operating system's processes: start ranks, tell them to go, collect what is left of them."""
+"""The one door to the operating system's processes: tell ranks to go, collect what is left of them."""
 
 import contextlib
-import json
 import os
 import signal
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
-
-_HERE: Final = Path(__file__).parent
-_BARE: Final = (sys.executable, "-I", "-S")  # no site packages: 15 ms instead of 60
-
-
-def rank_command(folder: Path, argv: Sequence[str], *, cwd: Path) -> tuple[str, tuple[str, ...]]:
-    """Program and arguments that start a rank which cannot outlive us; argv travels in a file, untouched by torch's macros."""
-    path = folder / "command.json"
-    path.write_text(json.dumps({"argv": list(argv), "cwd": str(cwd)}))
-    return _BARE[0], (*_BARE[1:], str(_HERE / "child.py"), str(path), str(os.getpid()))
 
 
 def ask_to_stop(pid: int) -> None:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import TimeoutExpired
 from typing import Any, Final
 
 from ktrain.guard import Guard, kill_group
@@ -12,6 +12,7 @@ from ktrain.names import Exit
 from ktrain_launcher import process
 from ktrain_launcher.environment import error_file
 from ktrain_launcher.exits import Ended, cause_of, code_of
+from ktrain_launcher.nursery import Child
 from ktrain_launcher.voice import Say
 
 LAST_WORDS: Final = 40  # lines that decide what a plain script died of
@@ -20,11 +21,11 @@ MAX_ERROR_FILE: Final = 1 << 20
 
 
 class Ranks:
-    """Popen by rank, watched."""
+    """Children by rank, watched."""
 
     def __init__(
         self,
-        processes: Mapping[int, "Popen[Any]"],
+        processes: Mapping[int, Child],
         *,
         errors: Path,
         last_lines: Callable[[int], list[str]],
@@ -39,8 +40,6 @@ class Ranks:
         self._asked: set[int] = set()
         self.ended: dict[int, Ended] = {}
         self.begun = time.monotonic()
-        for each in self._processes.values():
-            guard.add(each.pid)
 
     def poll(self) -> list[Ended]:
         """Those that have left since the last call; whatever they had started is killed."""
@@ -112,8 +111,9 @@ class Ranks:
             return {}
         return document if isinstance(document, dict) else {}
 
-    def _bury(self, each: "Popen[Any]") -> None:
+    def _bury(self, each: Child) -> None:
         kill_group(each.pid)
+        each.bury()
         process.reap_group(each.pid)
         self._guard.remove(each.pid)
 

@@ -6,7 +6,6 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from ktrain.guard import Guard
@@ -20,10 +19,11 @@ from ktrain_launcher.environment import Environment
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.logs import Logs
+from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
 from ktrain_launcher.places import Places
 from ktrain_launcher.pod import Pod
-from ktrain_launcher.process import rank_command
+from ktrain_launcher.program import base_environment, forced_environment
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
@@ -45,17 +45,13 @@ class Desk:
     pod: Pod
     job: TrainingJob
     places: Places
-    code: Path
+    nproc: int  # ranks of this pod
+    nursery: Nursery
     board: Board
     watch: Watch
     tally: Tally
     stop: Stop
     say: Say
-
-    @property
-    def nproc(self) -> int:
-        """Ranks of this pod."""
-        return self.pod.nproc or self.job.spec.ranks_per_node
 
     def pause(self, seconds: float) -> bool:
         """Sleeps as one who is alive; whether we are told to stop."""
@@ -83,9 +79,6 @@ def supervise(desk: Desk) -> Outcome:
 def _prepare_torch() -> None:
     # Same number of ranks on every node: torch then numbers them without asking the store.
     os.environ["TORCH_ELASTIC_WORKER_IDENTICAL"] = "1"
-    # The operator's settings for torchrun, which we are not; a script that starts one of its own would obey them.
-    for name in [name for name in os.environ if name.startswith("PET_")]:
-        del os.environ[name]
     # It warns that it has no signal handlers in this thread (the main thread has ours) and repeats what we say.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
 
@@ -125,10 +118,10 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         spec=spec,
         nproc=desk.nproc,
         scratch=pod.scratch,
-        command=rank_command(pod.scratch, _argv(desk), cwd=desk.code),
+        nursery=desk.nursery,
         control=control,
         rendezvous=rendezvous,
-        environment=Environment(pod, logs, always=_always(desk), forced=_forced(desk)),
+        environment=Environment(pod, base_environment(desk.job, desk.nproc), forced_environment(desk.job)),
         logs=logs,
         board=desk.board,
         watch=desk.watch,
@@ -140,25 +133,6 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         pause=desk.pause,
         say=desk.say,
     )
-
-
-def _argv(desk: Desk) -> list[str]:
-    script = desk.job.spec.script
-    return [sys.executable, script.path, *script.args] if script else [sys.executable, "-m", "ktrain_trainer"]
-
-
-def _always(desk: Desk) -> dict[str, str]:
-    """What ranks get unless the pod's environment says otherwise; the threads are torchrun's default."""
-    threads = {"OMP_NUM_THREADS": "1"} if desk.nproc > 1 else {}
-    # torch warns for each connection when a pod's address has no name in DNS.
-    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
-    return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | quiet | threads | desk.job.spec.env
-
-
-def _forced(desk: Desk) -> dict[str, str]:
-    """The number of threads is part of the declarative trainer's numbers."""
-    trainer = desk.job.spec.trainer
-    return {"OMP_NUM_THREADS": str(trainer.threads)} if trainer else {}
 
 
 def _attend(agent: Agent, desk: Desk) -> Outcome:

@@ -124,7 +124,7 @@ class Job:
         code = (
             "import glob, os\n"
             "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
-            "    if b'ktrain_' + b'trainer' in open(path, 'rb').read():\n"  # and not this program itself
+            "    if b'-m ktrain_' + b'trainer' in open(path, 'rb').read():\n"  # not this program itself, nor what they are forked from
             "        os.kill(int(path.split('/')[2]), 9)"
         )
         kubectl("-n", NAMESPACE, "exec", f"{self.name}-worker-{index}", "--", "python", "-c", code)

@@ -18,7 +18,7 @@ def _parent(stat: Path) -> int:
 
 
 def named(pids: list[int], name: str) -> list[int]:
-    return [pid for pid in pids if f"-m\0{name}\0".encode() in _command_line(pid) + b"\0"]
+    return [pid for pid in pids if f" -m {name} ".encode() in _command_line(pid).replace(b"\0", b" ") + b" "]
 
 
 def _command_line(pid: int) -> bytes:
