@@ -16,6 +16,7 @@ from typing import Any, Final
 
 _WARM: Final = Path(__file__).with_name("warm.py")
 _FOR_US: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+FORK: Final = "fork" if sys.platform == "linux" else "exec"
 START_SECONDS: Final = 60.0  # a fork takes milliseconds; a machine that thrashes may take long
 
 
@@ -58,11 +59,11 @@ class Child:
 class Nursery:
     """Starts the warm interpreter, and another one when it has died; one thread at a time talks to it."""
 
-    def __init__(self, command: Command, env: Mapping[str, str], modules: Sequence[str]) -> None:
-        self._command, self._env, self._modules = command, dict(env), list(modules)
+    def __init__(self, command: Command, env: Mapping[str, str], modules: Sequence[str], *, how: str = FORK) -> None:
+        self._command, self._env, self._modules, self._how = command, dict(env), list(modules), how
         self._lock = threading.RLock()
         self._children: dict[int, Child] = {}
-        self._answers: list[int] = []
+        self._answers: list[Child] = []
         self._rest = b""
         self._begin()
 
@@ -89,9 +90,7 @@ class Nursery:
                 if self._is_gone or time.monotonic() > end:
                     raise RuntimeError("no rank can be started: the interpreter that they are forked from has ended")
                 self.listen(0.1)
-            child = self._children[self._answers[0]]
-            self._answers.clear()
-            return child
+            return self._answers.pop()
 
     def listen(self, seconds: float) -> None:
         """Takes in what it has to say."""
@@ -130,12 +129,13 @@ class Nursery:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, str(_WARM), str(theirs.fileno()), *self._modules],
+                    [sys.executable, str(_WARM), str(theirs.fileno()), self._how, *self._modules],
                     env=self._env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[theirs.fileno()],
                 )  # fmt: skip
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._channel, self._rest = ours, b""
+        self._answers.clear()
         self._is_ready = self._is_gone = False
 
     def _heed(self, word: Mapping[str, Any]) -> None:
@@ -144,8 +144,8 @@ class Nursery:
         elif "returncode" in word:
             self._children.pop(word["pid"]).returncode = word["returncode"]
         else:
-            self._children[word["pid"]] = Child(self, word["pid"])
-            self._answers.append(word["pid"])
+            child = self._children[word["pid"]] = Child(self, word["pid"])
+            self._answers.append(child)
 
     def _lose(self) -> None:
         """It has died, and its ranks with it."""

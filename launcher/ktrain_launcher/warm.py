@@ -1,6 +1,7 @@
 """A warm interpreter: imports what every rank needs, once, and forks each rank from there in milliseconds.
 
-Started by path with the socket's number and the modules to import; it knows nothing of ktrain. One line of JSON per word:
+Started by path with the socket's number, `fork` or `exec`, and the modules to import; it knows nothing of ktrain. With `exec`
+each rank becomes a fresh interpreter instead: macOS's own libraries must not be used after a fork. One line of JSON per word:
 `{"argv", "cwd", "env", "out", "err"}` asks for a rank and is answered `{"pid"}`; `{"reap": pid}` lets go of one that has
 ended. By itself it says `{"ready": true}` and `{"pid", "returncode"}`.
 
@@ -32,8 +33,9 @@ _FOR_LAUNCHERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Warm:
     """The loop: one thread, because threads do not survive a fork."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, *, is_exec: bool) -> None:
         self._channel = channel
+        self._is_exec = is_exec
         self._rest = b""
         self._alive: set[int] = set()
         self._waker, waker = os.pipe()
@@ -71,7 +73,10 @@ class Warm:
             pid = os.fork()
         if pid == 0:
             self._channel.close()
-            return become(word, parent=me)
+            become(word, parent=me)
+            if self._is_exec:
+                os.execvpe(word["argv"][0], word["argv"], word["env"])  # noqa: S606
+            return lambda: execute(word["argv"][1:])
         self._alive.add(pid)
         self._say(pid=pid)
         return None
@@ -98,8 +103,8 @@ def _ended(pid: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
-def become(word: Mapping[str, Any], *, parent: int) -> Callable[[], None]:
-    """Makes this process what a freshly started interpreter would be; returns the program."""
+def become(word: Mapping[str, Any], *, parent: int) -> None:
+    """Makes this process what a freshly started interpreter would be."""
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -117,7 +122,6 @@ def become(word: Mapping[str, Any], *, parent: int) -> Callable[[], None]:
     os.chdir(word["cwd"])
     _title(word["argv"])
     _reseed()
-    return lambda: execute(word["argv"][1:])
 
 
 def die_with_parent(parent: int) -> None:
@@ -155,7 +159,7 @@ def execute(args: list[str]) -> None:
         else:
             sys.argv = args
             sys.path.insert(0, str(Path(args[0]).resolve().parent))
-            _run_file(args[0])
+            _run_file(str(Path(args[0]).absolute()))
     except Exception as error:  # noqa: BLE001  -- whatever it is, it is shown as the interpreter would
         trace = error.__traceback__
         while trace and (trace.tb_frame.f_code.co_filename == __file__ or "runpy" in trace.tb_frame.f_code.co_filename):
@@ -172,7 +176,7 @@ def _run_file(path: str) -> None:
 
 
 def main() -> "Callable[[], None] | None":
-    """`warm.py FD MODULE…`."""
+    """`warm.py FD fork|exec MODULE…`."""
     for number in _FOR_LAUNCHERS:
         signal.signal(number, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))
@@ -183,12 +187,13 @@ def main() -> "Callable[[], None] | None":
 
         getproctitle()  # finds its memory while the environment still stands behind it
     del sys.path[0]  # ours would give its modules to whoever imports one of the same name
-    for module in sys.argv[2:]:
+    is_exec = sys.argv[2] == "exec"
+    for module in () if is_exec else sys.argv[3:]:
         with contextlib.suppress(Exception):  # a rank that cannot import it says so itself
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # pages that no collection writes to stay shared
-    return Warm(channel).run()
+    return Warm(channel, is_exec=is_exec).run()
 
 
 if __name__ == "__main__":

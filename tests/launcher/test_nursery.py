@@ -16,9 +16,11 @@ from tests.launcher.gang import is_alive, kill, until
 
 
 @contextmanager
-def nursery(folder: Path, program: str, *args: str, modules: tuple[str, ...] = ()) -> Iterator[Nursery]:
+def nursery(
+    folder: Path, program: str, *args: str, modules: tuple[str, ...] = (), how: str = "fork"
+) -> Iterator[Nursery]:
     (folder / "program.py").write_text(program, encoding="utf-8")
-    made = Nursery(Command([sys.executable, "program.py", *args], folder), os.environ, modules)
+    made = Nursery(Command([sys.executable, "program.py", *args], folder), os.environ, modules, how=how)
     try:
         until(made.is_ready)
         yield made
@@ -35,15 +37,16 @@ def said(folder: Path, name: str = "out") -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def run(folder: Path, program: str, *args: str, env: Mapping[str, str] | None = None) -> int:
-    with nursery(folder, program, *args) as made:
+def run(folder: Path, program: str, *args: str, env: Mapping[str, str] | None = None, how: str = "fork") -> int:
+    with nursery(folder, program, *args, how=how) as made:
         child = start(made, folder, **(env or {}))
         code = child.wait(30)
         child.bury()
     return code
 
 
-def test_a_rank_finds_what_a_fresh_interpreter_would_give_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_a_rank_finds_what_a_fresh_interpreter_would_give_it(how: str, tmp_path: Path) -> None:
     odd = ["$$", "${local_rank}", "a b", "", "é\n"]
     program = (
         "import os, sys, signal, __main__\n"
@@ -51,8 +54,8 @@ def test_a_rank_finds_what_a_fresh_interpreter_would_give_it(tmp_path: Path) -> 
         "print(os.getsid(0) == os.getpid(), signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(0, []), sep='|')\n"
         "print(any('ktrain_launcher' in path for path in sys.path), file=sys.stderr)\n"
     )
-    assert run(tmp_path, program, *odd, env={"MINE": "1"}) == 0
-    assert said(tmp_path) == f"{odd}|1|{tmp_path}|{tmp_path}|__main__|program.py\nTrue|True|set()\n"
+    assert run(tmp_path, program, *odd, env={"MINE": "1"}, how=how) == 0
+    assert said(tmp_path) == f"{odd}|1|{tmp_path}|{tmp_path}|__main__|{tmp_path}/program.py\nTrue|True|set()\n"
     assert said(tmp_path, "err") == "False\n"
 
 
@@ -71,14 +74,16 @@ def test_two_ranks_draw_other_numbers(tmp_path: Path) -> None:
     [("import sys; sys.exit(70)", 70), ("import os; os.kill(os.getpid(), 9)", -9), ("", 0), ("import os; os._exit(203)", 203)],
     ids=["exit", "signal", "end", "at once"],
 )  # fmt: skip
-def test_how_a_rank_ended_is_told(program: str, code: int, tmp_path: Path) -> None:
-    assert run(tmp_path, program) == code
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_how_a_rank_ended_is_told(program: str, code: int, how: str, tmp_path: Path) -> None:
+    assert run(tmp_path, program, how=how) == code
 
 
-def test_a_traceback_begins_in_the_program(tmp_path: Path) -> None:
-    assert run(tmp_path, "import atexit\natexit.register(print, 'bye')\n1 / 0\n") == 1
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_a_traceback_begins_in_the_program(how: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "import atexit\natexit.register(print, 'bye')\n1 / 0\n", how=how) == 1
     told = said(tmp_path, "err")
-    assert told.startswith('Traceback (most recent call last):\n  File "program.py", line 3, in <module>\n')
+    assert told.startswith(f'Traceback (most recent call last):\n  File "{tmp_path}/program.py", line 3, in <module>\n')
     assert told.endswith("ZeroDivisionError: division by zero\n")
     assert "warm.py" not in told
     assert said(tmp_path) == "bye\n"
