@@ -37,6 +37,17 @@ ENV_EPOCH: Final = "KTRAIN_EPOCH"
 ENV_SNAPSHOT_SOCKET: Final = "KTRAIN_SNAPSHOT_SOCKET"
 ENV_ERROR_FILE: Final = "KTRAIN_ERROR_FILE"
 
+SCRATCH_FOLDERS: Final = {
+    "HOME": "home",
+    "XDG_CACHE_HOME": "cache",
+    "HF_HOME": "cache/huggingface",
+    "TRITON_CACHE_DIR": "cache/triton",
+    "TORCHINDUCTOR_CACHE_DIR": "cache/inductor",
+    "MPLCONFIGDIR": "cache/matplotlib",
+    "TMPDIR": "tmp",
+}
+"""Variables that name a folder below scratch, because a pod's root file system is read-only; its launcher makes them."""
+
 TERMINATION_LOG: Final = "/dev/termination-log"
 DEFAULT_RDZV_PORT: Final = 23456
 DEFAULT_METRICS_PORT: Final = 9400

@@ -16,15 +16,6 @@ SCRATCH: Final = "/scratch"
 UID: Final = 10001
 SHUTDOWN_MARGIN_SECONDS: Final = 10  # for the launcher to flush its verdict after the ranks' last commit
 NODE_LOSS_SECONDS: Final = 30  # Kubernetes' default is 300: five minutes of idle GPUs
-_CACHES: Final = {
-    "HOME": "home",
-    "XDG_CACHE_HOME": "cache",
-    "HF_HOME": "cache/huggingface",
-    "TRITON_CACHE_DIR": "cache/triton",
-    "TORCHINDUCTOR_CACHE_DIR": "cache/inductor",
-    "MPLCONFIGDIR": "cache/matplotlib",
-    "TMPDIR": "tmp",
-}
 Object = dict[str, Any]
 
 
@@ -88,7 +79,11 @@ def _environment(job: TrainingJob, *, run: str, code: str) -> list[Object]:
         names.ENV_REQUEST: f"{POD_INFO_DIR}/request",
     }
     return [
-        *(_value(name, f"{SCRATCH}/{folder}") for name, folder in _CACHES.items() if name not in spec.env),
+        *(
+            _value(name, f"{SCRATCH}/{folder}")
+            for name, folder in names.SCRATCH_FOLDERS.items()
+            if name not in spec.env
+        ),
         *(_value(name, value) for name, value in spec.env.items()),
         *(_secret(name, ref.secret, ref.key) for name, ref in spec.secret_env.items()),
         *(_value(name, value) for name, value in own.items()),

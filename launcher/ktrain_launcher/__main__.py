@@ -33,6 +33,7 @@ def main() -> NoReturn:
     stop.install()
     try:
         pod = Pod.read(os.environ)
+        pod.make_folders(os.environ)
         job = read_job(pod)
     except KtrainError as error:
         sys.stderr.write(f"{error}\n")

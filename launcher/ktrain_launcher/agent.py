@@ -8,7 +8,7 @@ from typing import Final
 
 from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing import LogsDest, LogsSpecs
 
 from ktrain.errors import PeerLostError, StorageError
 from ktrain.history import Token
@@ -30,6 +30,19 @@ NODES_PER_TICK: Final = 100  # so many launchers may ask node 0's store in one m
 DUMP_SECONDS: Final = 1.0
 
 
+class _NoLogs(LogsSpecs):
+    """torch starts no process here, and has no logs to keep; its own default makes a temporary folder."""
+
+    @property
+    def root_log_dir(self) -> str:
+        """Nowhere."""
+        return ""
+
+    def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
+        """Never asked."""
+        raise NotImplementedError(envs)
+
+
 class Agent(LocalElasticAgent):
     """torch meets the others as torchrun would; how the ranks are started, watched and ended is ours.
 
@@ -44,7 +57,7 @@ class Agent(LocalElasticAgent):
             entrypoint="ranks",  # never run by torch
             max_restarts=parts.spec.restart.in_place,
         )
-        super().__init__(spec, DefaultLogsSpecs())
+        super().__init__(spec, _NoLogs())
         self._p = parts
         self._ending = Ending(parts)
         self._round: Round | None = None

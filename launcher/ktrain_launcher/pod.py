@@ -60,6 +60,16 @@ class Pod:
             in_cluster="KUBERNETES_SERVICE_HOST" in environ,
         )
 
+    def make_folders(self, environ: Mapping[str, str]) -> None:
+        """Home, caches and the temporary folder, where they are below scratch: nobody else would make them. SpecError."""
+        for name in names.SCRATCH_FOLDERS:
+            folder = Path(environ.get(name) or "/")
+            if folder.is_relative_to(self.scratch):
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise SpecError(f"{name}: {folder} cannot be made: {error.strerror}") from error
+
 
 def _text(environ: Mapping[str, str], name: str, *, default: str | None = None) -> str:
     value = environ.get(name) or default

@@ -1,5 +1,6 @@
 """The pod's one HTTP server: /metrics, /healthz, /status."""
 
+import contextlib
 import json
 import math
 import threading
@@ -109,8 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # whoever asked waits no longer
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  -- http.server's name
         """Scrapes are no events."""

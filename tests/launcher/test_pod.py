@@ -43,3 +43,11 @@ def test_a_full_environment_is_read() -> None:
 def test_wrong_values_are_told_in_a_sentence(changes: dict[str, str], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         Pod.read(LEAST | changes)
+
+
+def test_folders_below_scratch_are_made_and_no_others(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    pod = Pod.read({"KTRAIN_SPEC": "spec.json", "KTRAIN_SCRATCH": str(scratch)})
+    pod.make_folders({"HOME": f"{scratch}/home", "TMPDIR": f"{scratch}/tmp", "HF_HOME": str(tmp_path / "elsewhere")})
+    assert sorted(it.name for it in scratch.iterdir()) == ["home", "tmp"]
+    assert not (tmp_path / "elsewhere").exists()
