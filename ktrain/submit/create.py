@@ -66,18 +66,17 @@ def create(cluster: Cluster, plan: Plan, *, replaced: Object | None) -> Created:
         _upload(plan.code, job)
     run, attempt = (taken.run, taken.attempt) if taken else ("", 1)
     config, pytorch_job = render(job, attempt=attempt, run=run, code=plan.code.sha256 if plan.code else "")
+    _create_config(cluster, config)
     if replaced:
         cluster.delete(JOB, me.namespace, me.name, uid=replaced["metadata"]["uid"])
     return Created(_create(cluster, config, pytorch_job), taken)
 
 
 def _create(cluster: Cluster, config: Object, pytorch_job: Object) -> Object:
-    is_ours = _create_config(cluster, config)
     try:
         job = cluster.create(JOB, pytorch_job)
     except ClusterError:
-        if is_ours:
-            cluster.delete(CONFIG_MAP, config["metadata"]["namespace"], config["metadata"]["name"])
+        cluster.delete(CONFIG_MAP, config["metadata"]["namespace"], config["metadata"]["name"])
         raise
     me = job["metadata"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": me["name"], "uid": me["uid"]}
@@ -85,12 +84,16 @@ def _create(cluster: Cluster, config: Object, pytorch_job: Object) -> Object:
     return job
 
 
-def _create_config(cluster: Cluster, config: Object) -> bool:
+def _create_config(cluster: Cluster, config: Object) -> None:
+    """Named by its content: one that is there is the same. It leaves the job that owned it, with which it would be deleted."""
+    me = config["metadata"]
     try:
         cluster.create(CONFIG_MAP, config)
-    except TakenError:  # named by its content: it is the same
-        return False
-    return True
+    except TakenError:
+        try:
+            cluster.patch(CONFIG_MAP, me["namespace"], me["name"], {"metadata": {"ownerReferences": None}})
+        except MissingError:  # it has just been deleted
+            cluster.create(CONFIG_MAP, config)
 
 
 def _upload(code: Archive, job: TrainingJob) -> None:
