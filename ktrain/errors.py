@@ -105,8 +105,10 @@ class MissingError(ClusterError):
     cli_exit = CliExit.NOT_FOUND
 
 
-class NoKindError(MissingError):
-    """The cluster does not know objects of this kind."""
+class NoKindError(ClusterError):
+    """The cluster does not know objects of this kind; not the same as having none of that name."""
+
+    cli_exit = CliExit.NOT_FOUND
 
 
 class TakenError(ClusterError):

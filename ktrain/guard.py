@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,14 +17,10 @@ class Guard:
     """A small process that kills the registered process groups when we are gone, however we went."""
 
     def __init__(self) -> None:
-        # Blocked signals stay blocked in the new process: what is meant for us never reaches it, not even at its start.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_US)
-        try:
+        with deaf():
             self._process = subprocess.Popen(
                 [*_BARE, str(Path(__file__))], stdin=subprocess.PIPE, text=True, start_new_session=True
             )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def pid(self) -> int:
@@ -51,6 +47,16 @@ class Guard:
         with contextlib.suppress(OSError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Blocked signals stay blocked in a process that is started here: what is meant for us never reaches it, not even at its start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_US)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def kill_group(leader: int) -> None:

@@ -67,7 +67,10 @@ def metrics(head: Head | None, storage: Storage) -> Mapping[str, float]:
 
 def look(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
     """Which run it would be, checked against the spec that it began with; only reads. SpecError, StorageError."""
-    storage = job_storage(job, url)
+    return _look(job, job_storage(job, url), fresh=fresh)
+
+
+def _look(job: TrainingJob, storage: Storage, *, fresh: bool) -> Taken:
     run = None if fresh else current_run(storage)
     if run is None:
         return Taken("", 1, storage.url, None)
@@ -88,7 +91,8 @@ def look(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
 
 def take(job: TrainingJob, url: str, *, fresh: bool) -> Taken:
     """The same, and begins the run where it is a new one. SpecError, StorageError."""
-    taken, storage = look(job, url, fresh=fresh), job_storage(job, url)
+    storage = job_storage(job, url)
+    taken = _look(job, storage, fresh=fresh)
     if not taken.run:
         run = begin_run(storage, job.model_dump(mode="json", by_alias=True))
         return dataclasses.replace(taken, run=run, url=f"{storage.url}/{run}")

@@ -56,7 +56,7 @@ def command(
     for note in planned.notes:
         say(f"note: {note}")
     is_real = dry_run is DryRun.none
-    taken = create.create(cluster, planned, replaced=replaced).taken if is_real else planned.taken
+    taken = create.create(cluster, planned, replaced=replaced) if is_real else planned.taken
     _tell(planned, taken, output, is_created=is_real)
     if is_real and (wait or follow):
         return _see_to_its_end(cluster, loaded.job.metadata, seconds(timeout), is_followed=follow)

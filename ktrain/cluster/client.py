@@ -82,8 +82,6 @@ class Cluster:
         """One object, or None."""
         try:
             return self.get(kind, namespace, name)
-        except NoKindError:
-            raise
         except MissingError:
             return None
 
@@ -113,8 +111,6 @@ class Cluster:
             options["preconditions"] = {"uid": uid}
         try:
             self._json("DELETE", kind.path(namespace, name), body=options, kind=kind)
-        except NoKindError:
-            raise
         except MissingError:
             return
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ktrain.cluster import ACCOUNT, CLAIM, CONFIG_MAP, LOCAL_QUEUE, NODE, POD, SECRET, Cluster, Kind
 from ktrain.doctor.check import Check, Verdict
-from ktrain.errors import ForbiddenError, MissingError
+from ktrain.errors import ForbiddenError, MissingError, NoKindError
 from ktrain.history import job_storage
 from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
@@ -129,7 +129,7 @@ def _named(job: TrainingJob) -> Iterator[tuple[Kind, str]]:
 def _is_there(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bool:
     try:
         cluster.get(kind, namespace, name)
-    except MissingError:
+    except (MissingError, NoKindError):
         return False
     except ForbiddenError:  # whoever may not read it can still use it in a pod
         return True

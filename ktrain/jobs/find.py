@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
-from ktrain.errors import MissingError, NoKindError
+from ktrain.errors import MissingError
 from ktrain.spec import TrainingJob
 
 Object = dict[str, Any]
@@ -18,8 +18,6 @@ def find_job(cluster: Cluster, namespace: str, name: str) -> Object:
     """The job; MissingError says which are there."""
     try:
         return cluster.get(JOB, namespace, name)
-    except NoKindError:
-        raise
     except MissingError:
         names = sorted(it["metadata"]["name"] for it in cluster.list(JOB, namespace))
         there = f"there are {', '.join(names[:10])}" if names else "there is none at all"

@@ -71,8 +71,7 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             told = " ".join(str(part) for part in (error.context, error.problem) if part)
-            is_tab = "'\\t'" in str(error.problem) or "\t" in self._before(mark)
-            advice = "; indent with spaces, tabs are not allowed here" if is_tab else ""
+            advice = "; indent with spaces, tabs are not allowed here" if "\t" in self._before(mark) else ""
             self._fail("yaml", f"this is no YAML: {told}{advice}", mark)
         except yaml.YAMLError as error:  # control characters, broken encodings
             self._fail("yaml", f"this is no YAML: {str(error).splitlines()[0]}", None)

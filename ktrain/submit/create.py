@@ -1,6 +1,5 @@
 """Creates a job in a cluster: everything is checked before anything is written, and a failure leaves nothing behind."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from ktrain import names
@@ -49,17 +48,9 @@ def dry_run(cluster: Cluster, job: TrainingJob, *, replaced: Object | None) -> N
             raise _explained(error, job) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What the cluster has now."""
-
-    job: Object
-    taken: Taken | None
-
-
-def create(cluster: Cluster, plan: Plan, *, replaced: Object | None) -> Created:
+def create(cluster: Cluster, plan: Plan, *, replaced: Object | None) -> Taken | None:
     """The code into storage, the ConfigMap, the job, and who owns whom; an object that was made is taken back when the
-    next step fails."""
+    next step fails. The run, None when storage is out of reach from here."""
     job, me = plan.loaded.job, plan.loaded.job.metadata
     taken = take(job, plan.loaded.storage_url, fresh=plan.is_fresh) if plan.taken else None
     if plan.code:
@@ -69,10 +60,11 @@ def create(cluster: Cluster, plan: Plan, *, replaced: Object | None) -> Created:
     _create_config(cluster, config)
     if replaced:
         cluster.delete(JOB, me.namespace, me.name, uid=replaced["metadata"]["uid"])
-    return Created(_create(cluster, config, pytorch_job), taken)
+    _create(cluster, config, pytorch_job)
+    return taken
 
 
-def _create(cluster: Cluster, config: Object, pytorch_job: Object) -> Object:
+def _create(cluster: Cluster, config: Object, pytorch_job: Object) -> None:
     try:
         job = cluster.create(JOB, pytorch_job)
     except ClusterError:
@@ -81,7 +73,6 @@ def _create(cluster: Cluster, config: Object, pytorch_job: Object) -> Object:
     me = job["metadata"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": me["name"], "uid": me["uid"]}
     cluster.patch(CONFIG_MAP, me["namespace"], config["metadata"]["name"], {"metadata": {"ownerReferences": [owner]}})
-    return job
 
 
 def _create_config(cluster: Cluster, config: Object) -> None:

@@ -1,5 +1,6 @@
 """Runs the ranks of this pod from epoch to epoch until the job, or this pod, has come to its end."""
 
+import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Final
 
 from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.multiprocessing import LogsDest, LogsSpecs
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 
 from ktrain.errors import PeerLostError, StorageError
 from ktrain.history import Token
@@ -30,19 +31,6 @@ NODES_PER_TICK: Final = 100  # so many launchers may ask node 0's store in one m
 DUMP_SECONDS: Final = 1.0
 
 
-class _NoLogs(LogsSpecs):
-    """torch starts no process here, and has no logs to keep; its own default makes a temporary folder."""
-
-    @property
-    def root_log_dir(self) -> str:
-        """Nowhere."""
-        return ""
-
-    def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
-        """Never asked."""
-        raise NotImplementedError(envs)
-
-
 class Agent(LocalElasticAgent):
     """torch meets the others as torchrun would; how the ranks are started, watched and ended is ours.
 
@@ -57,7 +45,7 @@ class Agent(LocalElasticAgent):
             entrypoint="ranks",  # never run by torch
             max_restarts=parts.spec.restart.in_place,
         )
-        super().__init__(spec, _NoLogs())
+        super().__init__(spec, DefaultLogsSpecs(log_dir=os.devnull))  # ours are; by default torch makes a folder
         self._p = parts
         self._ending = Ending(parts)
         self._round: Round | None = None

@@ -25,15 +25,13 @@ class Epoch:
 class Environment:
     """Of each rank of an epoch."""
 
-    def __init__(self, pod: Pod, base: Mapping[str, str], forced: Mapping[str, str]) -> None:
+    def __init__(self, pod: Pod, base: Mapping[str, str]) -> None:
         self._pod = pod
-        self._base, self._forced = dict(base), dict(forced)
+        self._base = dict(base)
 
     def of(self, epoch: Epoch, group: WorkerGroup, worker: Worker, *, restarts: int) -> dict[str, str]:
         """The user's own come first: none of them may break what the ranks agree on."""
-        return {
-            **self._base, **_torchrun(group, worker, restarts), **self._forced, **self._ours(epoch, worker.global_rank)
-        }  # fmt: skip
+        return {**self._base, **_torchrun(group, worker, restarts), **self._ours(epoch, worker.global_rank)}
 
     def _ours(self, epoch: Epoch, rank: int) -> dict[str, str]:
         storage = {names.ENV_STORAGE_URL: self._pod.storage_url} if self._pod.storage_url else {}

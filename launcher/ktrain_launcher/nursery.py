@@ -1,7 +1,6 @@
 """Ranks as children of a warm interpreter: what `subprocess` would give us, a second or several sooner."""
 
 import json
-import os
 import select
 import signal
 import socket
@@ -14,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ktrain.guard import deaf
+
 _WARM: Final = Path(__file__).with_name("warm.py")
-_FOR_US: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 FORK: Final = "fork" if sys.platform == "linux" else "exec"
 START_SECONDS: Final = 60.0  # a fork takes milliseconds; a machine that thrashes may take long
 
@@ -124,16 +124,11 @@ class Nursery:
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
-        # Blocked signals stay blocked in the new process: what is meant for us never reaches it, not even at its start.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_US)
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, str(_WARM), str(theirs.fileno()), self._how, *self._modules],
-                    env=self._env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[theirs.fileno()],
-                )  # fmt: skip
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with theirs, deaf():
+            self._process = subprocess.Popen(
+                [sys.executable, str(_WARM), str(theirs.fileno()), self._how, *self._modules],
+                env=self._env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[theirs.fileno()],
+            )  # fmt: skip
         self._channel, self._rest = ours, b""
         self._answers.clear()
         self._is_ready = self._is_gone = False
@@ -155,11 +150,3 @@ class Nursery:
         for child in self._children.values():
             child.returncode = -signal.SIGKILL
         self._children.clear()
-
-
-def environment(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Ours, and what is laid over it."""
-    found = dict(os.environ)
-    for layer in layers:
-        found.update(layer)
-    return found

@@ -29,10 +29,10 @@ def base_environment(job: TrainingJob, nproc: int) -> dict[str, str]:
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if nproc > 1 else {}
     # torch warns for each connection when a pod's address has no name in DNS.
     always = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    return here | always | threads | job.spec.env | forced_environment(job)
+    return here | always | threads | job.spec.env | _forced(job)
 
 
-def forced_environment(job: TrainingJob) -> dict[str, str]:
+def _forced(job: TrainingJob) -> dict[str, str]:
     """The number of threads is part of the declarative trainer's numbers."""
     trainer = job.spec.trainer
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(trainer.threads)) if trainer else {}

@@ -23,7 +23,7 @@ from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
 from ktrain_launcher.places import Places
 from ktrain_launcher.pod import Pod
-from ktrain_launcher.program import base_environment, forced_environment
+from ktrain_launcher.program import base_environment
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
@@ -121,7 +121,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         nursery=desk.nursery,
         control=control,
         rendezvous=rendezvous,
-        environment=Environment(pod, base_environment(desk.job, desk.nproc), forced_environment(desk.job)),
+        environment=Environment(pod, base_environment(desk.job, desk.nproc)),
         logs=logs,
         board=desk.board,
         watch=desk.watch,

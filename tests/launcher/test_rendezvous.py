@@ -58,10 +58,11 @@ def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
 
 
 def meeting(
-    made: Control, claim: Callable[[Token | None], Token], *, pause: Callable[[float], bool] = doze
-) -> Rendezvous:
+    made: Control, claim: Callable[[Token | None], Token], *, pause: Callable[[float], bool] = doze,
+    note: Callable[[str], None] = note, is_done: bool = False,
+) -> Rendezvous:  # fmt: skip
     return Rendezvous(
-        made, host=HOST, bind=HOST, run="run", claim=claim, is_done=lambda: False, pause=pause, note=note, say=say
+        made, host=HOST, bind=HOST, run="run", claim=claim, is_done=lambda: is_done, pause=pause, note=note, say=say
     )
 
 
@@ -146,17 +147,7 @@ def test_of_two_launchers_of_another_node_the_newer_one_stays(server: TCPStore) 
 
 def test_whoever_waits_learns_that_the_run_is_done(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "LOOK_EVERY", 0.0)
-    zero = Rendezvous(
-        control(server, 0),
-        host=HOST,
-        bind=HOST,
-        run="run",
-        claim=Claims(),
-        is_done=lambda: True,
-        pause=doze,
-        note=note,
-        say=say,
-    )
+    zero = meeting(control(server, 0), Claims(), is_done=True)
     with pytest.raises(ClosedError):
         zero.next_rendezvous()
 
@@ -211,17 +202,7 @@ def test_what_keeps_node_0_from_being_reached_is_noted(host: str, told: str) -> 
 def test_missing_nodes_are_noted_until_they_come(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
     notes: list[str] = []
-    zero = Rendezvous(
-        control(server, 0),
-        host=HOST,
-        bind=HOST,
-        run="run",
-        claim=Claims(),
-        is_done=lambda: False,
-        pause=doze,
-        note=notes.append,
-        say=say,
-    )
+    zero = meeting(control(server, 0), Claims(), note=notes.append)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(zero.next_rendezvous)
         until(lambda: notes)
