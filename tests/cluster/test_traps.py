@@ -22,7 +22,9 @@ Object = dict[str, Any]
 SLEEP: Final = "import time; time.sleep(600)"
 FIRST_LEAVES: Final = "import os, time; time.sleep(0 if os.environ['INDEX'] == '0' else 600)"
 FIRST_FAILS: Final = "import os, sys, time; sys.exit(3) if os.environ['INDEX'] == '0' else time.sleep(600)"
-POLITE: Final = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); time.sleep(600)"
+POLITE: Final = (
+    "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('polite', flush=True); time.sleep(600)"
+)
 
 
 def job(name: str, code: str, *, workers: int = 1, policy: Object | None = None, spec: Object | None = None,
@@ -125,7 +127,7 @@ def test_without_a_clean_pod_policy_a_failed_job_keeps_its_pods(begun: Mapping[s
 
 def test_a_preempted_pod_that_exits_with_0_completes_the_job(begun: Mapping[str, float]) -> None:
     until("running", lambda: phase("polite") == "Running")
-    kubectl("-n", TRAPS, "exec", "polite-worker-0", "--", "python", "-c", "print()")  # its handler is there by now
+    until("its handler is there", lambda: "polite" in kubectl("-n", TRAPS, "logs", "polite-worker-0"))
     kubectl("-n", TRAPS, "delete", "pod", "polite-worker-0", "--wait=false")
     until("succeeded, though it was only preempted", lambda: condition("polite") == "Succeeded")
 
