@@ -16,7 +16,7 @@ WORKDIR /locked
 COPY pyproject.toml uv.lock ./
 RUN lock() { /opt/uv/bin/uv export --quiet --frozen --no-default-groups --no-emit-project --no-header "$@" >/dev/null; } \
     && lock --extra trainer --extra track --output-file worker.txt \
-    && lock --output-file controller.txt
+    && lock --extra controller --output-file controller.txt
 
 FROM ${PYTHON_IMAGE} AS base
 # Whichever tini the base image's Debian has.
@@ -55,5 +55,6 @@ RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,t
     && echo /opt/ktrain-code >"$(echo /opt/ktrain/lib/python3*/site-packages)/ktrain-code.pth"
 WORKDIR /work
 COPY ktrain /opt/ktrain-code/ktrain
+COPY controller/ktrain_controller /opt/ktrain-code/ktrain_controller
 USER 10001:10001
-CMD ["python", "-m", "ktrain", "--help"]
+CMD ["python", "-m", "ktrain_controller"]

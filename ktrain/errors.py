@@ -123,6 +123,18 @@ class UnreachableError(ClusterError):
     cli_exit = CliExit.UNREACHABLE
 
 
+class ExpiredError(ClusterError):
+    """The cluster no longer remembers the version that was asked for: only a new list helps."""
+
+
+class BusyError(ClusterError):
+    """The cluster asks to be left alone for `after` seconds."""
+
+    def __init__(self, message: str, *, after: float) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class TimedOutError(ClusterError):
     """What was waited for did not happen in time."""
 

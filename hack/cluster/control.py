@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hack.cluster import daemons
+from hack.cluster import controller, daemons
 from hack.cluster.kubectl import is_ready
 from hack.cluster.layout import ADMIN, CONTROL, CONTROL_IP, PKI, RUN, SERVICES
 from hack.cluster.shell import wait
@@ -42,6 +42,7 @@ def start_api(binaries: Path) -> None:
         "--kubelet-preferred-address-types=InternalIP", "--enable-aggregator-routing=true",
         f"--kubelet-certificate-authority={PKI}/ca.crt", f"--kubelet-client-certificate={PKI}/kubelet-client.crt",
         f"--kubelet-client-key={PKI}/kubelet-client.key",
+        f"--audit-policy-file={controller.audit_policy()}", f"--audit-log-path={controller.AUDIT}", "--audit-log-mode=blocking",
     )  # fmt: skip
     wait("the API server", is_ready)
 

@@ -1,8 +1,12 @@
 """The one place that speaks to the Kubernetes API: plain objects in and out, every failure a sentence with an exit code."""
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 import urllib3
@@ -13,10 +17,12 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 from ktrain.cluster.kinds import Kind
-from ktrain.errors import ClusterError, ForbiddenError, MissingError, NoKindError, TakenError, UnreachableError
+from ktrain.cluster.problems import MAX_AFTER_SECONDS, problem
+from ktrain.errors import ClusterError, MissingError, NoKindError, UnreachableError
 
 Object = dict[str, Any]
 TIMEOUT_SECONDS: Final = 15.0
+SILENCE_SECONDS: Final = 70.0  # of a watch: bookmarks come every minute, so a longer one means a dead connection
 PAGE: Final = 500  # objects per request of a list
 MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
@@ -30,11 +36,20 @@ class Cluster:
         self._api = api
         self.namespace = namespace
         self.name = name
+        self._dated: tuple[float, float] | None = None  # the server's clock, and ours that is never set
 
     @classmethod
-    def connect(cls, *, context: str | None = None) -> Self:
-        """As kubectl does: $KUBECONFIG, ~/.kube/config, or the pod's own account. ClusterError when there is none."""
+    def connect(cls, *, context: str | None = None, retries: int = 2) -> Self:
+        """As kubectl does: $KUBECONFIG, ~/.kube/config, or the pod's own account. ClusterError when there is none.
+
+        A server that cannot be reached, or that is busy and says for how long, is asked again `retries` times before
+        the caller is told. Whoever has a rhythm of its own wants 0.
+        """
         settings = Configuration()
+        settings.retries = urllib3.Retry(
+            total=retries, connect=retries, read=0, backoff_factor=0.2,
+            raise_on_status=False, retry_after_max=int(MAX_AFTER_SECONDS),
+        )  # fmt: skip
         try:
             contexts, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
                 config_file=_config_file()
@@ -71,8 +86,15 @@ class Cluster:
 
     @classmethod
     def _of(cls, settings: Configuration, namespace: str, name: str) -> Self:
-        settings.retries = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.2)
         return cls(ApiClient(settings), namespace, name)
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's Unix seconds now, by its last answer; a step of the clock of this machine does not move it."""
+        if self._dated is None:
+            return None
+        then, at = self._dated
+        return then + time.monotonic() - at
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object; MissingError when it is not there."""
@@ -94,6 +116,27 @@ class Cluster:
             yield from page["items"]
             token = page["metadata"].get("continue") or None
 
+    def page(self, kind: Kind, namespace: str = "", *, labels: str = "", token: str = "", limit: int = PAGE) -> bytes:
+        """Part of a list, as it came. ExpiredError when the token of the page before has become too old."""
+        query = {"labelSelector": labels, "limit": limit, "continue": token}
+        return bytes(self._ask("GET", kind.path(namespace), kind=kind, query=query).data)
+
+    def watch(
+        self, kind: Kind, namespace: str = "", *, labels: str = "", version: str, seconds: float,
+        silence: float = SILENCE_SECONDS,
+    ) -> Generator[bytes, None, None]:  # fmt: skip
+        """The changes after a version, line by line with bookmarks, until the server ends it after about `seconds`.
+
+        UnreachableError when the connection breaks, or nothing at all came for `silence` seconds.
+        """
+        query = {
+            "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": max(1, math.ceil(seconds)),
+            "resourceVersion": version, "labelSelector": labels,
+        }  # fmt: skip
+        timeout = (TIMEOUT_SECONDS, silence)
+        answer = self._ask("GET", kind.path(namespace), kind=kind, query=query, timeout=timeout, is_stream=True)
+        return self._split(answer)
+
     def create(self, kind: Kind, document: Object, *, dry_run: bool = False) -> Object:
         """A new object; TakenError when there is one of that name."""
         query = {"dryRun": "All"} if dry_run else {}
@@ -104,9 +147,16 @@ class Cluster:
         """A merge patch; with metadata.resourceVersion in it, TakenError when the object has changed since."""
         return self._json("PATCH", kind.path(namespace, name, sub), body=change, content=MERGE, kind=kind)
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
-        """Deletes it, and what it owns, in the background; nothing when it is gone already."""
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        """Deletes it, and what it owns, in the background; nothing when it is gone already.
+
+        `grace` is in seconds; with 0 a pod is forgotten at once, whether or not its node has stopped it.
+        """
         options: Object = {"propagationPolicy": "Background"}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
@@ -127,32 +177,42 @@ class Cluster:
     ) -> Iterator[str]:
         """A page that grows, line by line, until it ends."""
         answer = self._request("GET", path, query=query, timeout=timeout, is_stream=True)
+        with closing(self._split(answer)) as lines:
+            yield from (line.decode(errors="replace") for line in lines)
+
+    def _split(self, answer: Any) -> Generator[bytes, None, None]:
+        rest = b""
         try:
-            rest = b""
             for chunk in answer.stream(amt=None, decode_content=False):
                 *whole, rest = (rest + chunk).split(b"\n")
-                yield from (line.decode(errors="replace") for line in whole)
+                yield from whole
             if rest:
-                yield rest.decode(errors="replace")
+                yield rest
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._silent(error) from None
         finally:
+            # Closed first: a connection that goes back in the middle of a stream would give the next caller the rest.
+            answer.close()
             answer.release_conn()
 
     def _json(
         self, method: str, path: str, *, kind: Kind | None = None, query: Mapping[str, Any] | None = None,
         body: Any = None, content: str = _JSON,
     ) -> Object:  # fmt: skip
+        document: Object = json.loads(self._ask(method, path, kind=kind, query=query, body=body, content=content).data)
+        return document
+
+    def _ask(self, method: str, path: str, *, kind: Kind | None, **options: Any) -> Any:
         try:
-            answer = self._request(method, path, query=query, body=body, content=content)
+            return self._request(method, path, **options)
         except MissingError as error:
             if kind and any(told in str(error) for told in _NO_SUCH_PATH):
                 raise NoKindError(kind.unknown()) from None
             raise
-        document: Object = json.loads(answer.data)
-        return document
 
     def _request(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None, content: str = _JSON,
-        timeout: float | None = TIMEOUT_SECONDS, is_stream: bool = False,
+        timeout: float | tuple[float, float] | None = TIMEOUT_SECONDS, is_stream: bool = False,
     ) -> Any:  # fmt: skip
         wanted = [(name, value) for name, value in (query or {}).items() if value != ""]
         headers = {"Accept": "application/json, */*", **({"Content-Type": content} if body is not None else {})}
@@ -161,41 +221,32 @@ class Cluster:
         )
         try:
             response = self._api.call_api(*call, _request_timeout=timeout).response
+            self._look_at_the_clock(response.headers.get("Date"))
             if response.status >= 400 or not is_stream:
                 response.data  # noqa: B018  -- reads it all, inside the try
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise UnreachableError(
-                f"the cluster of context {self.name!r} does not answer at {self._api.configuration.host}: "
-                f"{_reason(error)}; is it up, and is this its address?"
-            ) from None
+            raise self._silent(error) from None
         if response.status >= 400:
-            raise _problem(response.status, _message(response.data) or str(response.reason), self.name)
+            reason = str(response.reason)
+            raise problem(response.status, response.data, reason, response.headers, cluster=self.name)
         return response
+
+    def _look_at_the_clock(self, date: str | None) -> None:
+        try:
+            self._dated = (parsedate_to_datetime(date or "").timestamp(), time.monotonic())
+        except ValueError:  # a proxy's answer may have none: the one before still holds
+            return
+
+    def _silent(self, error: Exception) -> UnreachableError:
+        return UnreachableError(
+            f"the cluster of context {self.name!r} does not answer at {self._api.configuration.host}: "
+            f"{_reason(error)}; is it up, and is this its address?"
+        )
 
 
 def _config_file() -> str:
     """Now: the client library reads the variable once, when it is imported."""
     return os.environ.get("KUBECONFIG") or "~/.kube/config"
-
-
-def _problem(status: int, message: str, cluster: str) -> ClusterError:
-    if status == 401:
-        return ForbiddenError(f"the cluster of context {cluster!r} does not know you: {message}; log in to it again")
-    if status == 403:
-        return ForbiddenError(f"the cluster refuses: {message}")
-    if status == 404:
-        return MissingError(message)
-    if status == 409:
-        return TakenError(message)
-    return ClusterError(f"the cluster answered {status}: {message}")
-
-
-def _message(body: bytes) -> str:
-    text = body.decode(errors="replace").strip()
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text
 
 
 def _reason(error: Exception) -> str:

@@ -38,6 +38,7 @@ NODE: Final = Kind("v1", "nodes", "Node", is_namespaced=False)
 NAMESPACE: Final = Kind("v1", "namespaces", "Namespace", is_namespaced=False)
 CLAIM: Final = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 ACCOUNT: Final = Kind("v1", "serviceaccounts", "ServiceAccount")
+LEASE: Final = Kind("coordination.k8s.io/v1", "leases", "Lease")
 LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta1", "localqueues", "LocalQueue", comes_with="install Kueue")
 ACCESS_REVIEW: Final = Kind(
     "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", is_namespaced=False

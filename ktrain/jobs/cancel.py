@@ -29,22 +29,23 @@ def mark_failed(cluster: Cluster, job: Object, *, reason: str, message: str) -> 
         now = find_job(cluster, me["namespace"], me["name"])
         refuse_ended(now)
         try:
-            cluster.patch(JOB, me["namespace"], me["name"], _failed(now, reason, message), sub="status")
+            cluster.patch(JOB, me["namespace"], me["name"], failed(now, reason=reason, message=message), sub="status")
         except TakenError:  # the operator wrote meanwhile
             continue
         return
     raise TakenError(f"job {me['name']} changes all the time; try again")
 
 
-def _failed(job: Object, reason: str, message: str) -> Object:
+def failed(job: Object, *, reason: str, message: str) -> Object:
+    """The patch of its status that ends the job: the operator keeps it, and takes the pods away."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     others = [it | ({"status": "False"} if it["type"] == "Running" else {}) for it in conditions(job)]
-    failed = {
+    ending = {
         "type": "Failed", "status": "True", "reason": reason, "message": message,
         "lastTransitionTime": now, "lastUpdateTime": now,
     }  # fmt: skip
     me = job["metadata"]
     return {
         "metadata": {"uid": me["uid"], "resourceVersion": me["resourceVersion"]},
-        "status": {"conditions": [*others, failed], "completionTime": now},
+        "status": {"conditions": [*others, ending], "completionTime": now},
     }

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ktrain import names
 from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
 from ktrain.jobs.ask import ask
 from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
 from ktrain.jobs.page import state_of
+from ktrain.jobs.resize import resized
 from ktrain.request import Answer, Ask
 
 Object = dict[str, Any]
@@ -52,7 +52,7 @@ def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:
     change: Object = {"spec": {"runPolicy": {"suspend": False}}}
     if nodes is not None and nodes != worker(job).get("replicas"):
         _check_nodes(cluster, job, nodes)
-        change["spec"]["pytorchReplicaSpecs"] = {"Worker": _resized(worker(job), nodes)}
+        change["spec"]["pytorchReplicaSpecs"] = {"Worker": resized(worker(job), nodes)}
     _set_suspended(cluster, job, change)
     return wanted
 
@@ -102,21 +102,6 @@ def _check_nodes(cluster: Cluster, job: Object, nodes: int) -> None:
             f"--nodes {nodes}: spec.nodes of this job allows {spec.min_nodes} to {spec.max_nodes}"
             + ("" if spec.min_nodes < spec.max_nodes else "; an elastic job says `nodes: {min: 1, max: 4}`")
         )
-
-
-def _resized(old: Object, nodes: int) -> Object:
-    """Replicas, and the number that the launchers are told; a merge patch replaces lists as a whole."""
-    containers = [
-        container
-        | {
-            "env": [
-                it | {"value": str(nodes)} if it["name"] == names.ENV_NUM_NODES else it
-                for it in container.get("env", ())
-            ]
-        }
-        for container in old["template"]["spec"]["containers"]
-    ]
-    return {"replicas": nodes, "template": {"spec": {"containers": containers}}}
 
 
 def _set_suspended(cluster: Cluster, job: Object, change: Object) -> None:

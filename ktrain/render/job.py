@@ -8,6 +8,7 @@ from ktrain import names
 from ktrain.errors import SpecError
 from ktrain.render.pod import pod_template
 from ktrain.spec import TrainingJob
+from ktrain.spec.policy import Policy
 
 Object = dict[str, Any]
 Rendered = tuple[Object, Object]
@@ -57,6 +58,7 @@ def _pytorch_job(job: TrainingJob, template: Object, attempt: int) -> Object:
         **job.metadata.annotations,
         names.ANNOTATION_ATTEMPT: str(attempt),
         names.ANNOTATION_SPEC_HASH: spec_hash(job),
+        names.ANNOTATION_POLICY: Policy.of(spec).encode(),
     }
     if spec.scheduling.queue:
         metadata["labels"][_QUEUE_LABEL] = spec.scheduling.queue

@@ -49,11 +49,12 @@ class Job:
     image: str
     nodes: int | str = 2
     file: Path = EXAMPLE
+    namespace: str = NAMESPACE
 
     @property
     def url(self) -> str:
         """Where its runs are."""
-        return f"s3://{s3.BUCKET}/runs/{NAMESPACE}/{self.name}"
+        return f"s3://{s3.BUCKET}/runs/{self.namespace}/{self.name}"
 
     def submit(self, *sets: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """`ktrain submit` with what this cluster needs."""
@@ -77,11 +78,11 @@ class Job:
 
     def _with_file(self, command: str, *sets: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         words = (word for it in self.settings(*sets) for word in ("--set", it))
-        return ktrain(command, str(self.file), "-n", NAMESPACE, *flags, *words)
+        return ktrain(command, str(self.file), "-n", self.namespace, *flags, *words)
 
     def uid(self) -> str:
         """Of the object in the cluster."""
-        return str(admin().get(JOB, NAMESPACE, self.name)["metadata"]["uid"])
+        return str(admin().get(JOB, self.namespace, self.name)["metadata"]["uid"])
 
     def runs(self) -> Sequence[str]:
         """Folders below its URL."""
@@ -90,7 +91,7 @@ class Job:
 
     def state(self) -> str:
         """The operator's word for it."""
-        conditions = admin().get(JOB, NAMESPACE, self.name).get("status", {}).get("conditions") or []
+        conditions = admin().get(JOB, self.namespace, self.name).get("status", {}).get("conditions") or []
         return next((str(it["type"]) for it in reversed(conditions) if it["status"] == "True"), "")
 
     def wait(self, *states: str) -> str:
@@ -100,16 +101,16 @@ class Job:
 
     def pods(self) -> dict[int, dict[str, Any]]:
         """By index."""
-        return {index(pod): pod for pod in find_pods(admin(), NAMESPACE, self.name)}
+        return {index(pod): pod for pod in find_pods(admin(), self.namespace, self.name)}
 
     def delete_pod(self, index: int, *, at_once: bool = False) -> None:
         """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once."""
         force = ("--grace-period=0", "--force") if at_once else ()
-        kubectl("-n", NAMESPACE, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false", *force)
+        kubectl("-n", self.namespace, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false", *force)
 
     def told(self, index: int = 0) -> dict[str, Any]:
         """What the launcher of a pod says of itself; empty while it says nothing."""
-        page = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.name}-worker-{index}:9400/proxy/status"
+        page = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}-worker-{index}:9400/proxy/status"
         try:
             return admin().raw(page)
         except ClusterError:
@@ -127,7 +128,7 @@ class Job:
             "    if b'-m ktrain_' + b'trainer' in open(path, 'rb').read():\n"  # not this program itself, nor what they are forked from
             "        os.kill(int(path.split('/')[2]), 9)"
         )
-        kubectl("-n", NAMESPACE, "exec", f"{self.name}-worker-{index}", "--", "python", "-c", code)
+        kubectl("-n", self.namespace, "exec", f"{self.name}-worker-{index}", "--", "python", "-c", code)
 
     def storage(self) -> Storage:
         """Of its current run."""
@@ -152,12 +153,12 @@ class Job:
 
     def logs(self, index: int) -> str:
         """Of a pod."""
-        return kubectl("-n", NAMESPACE, "logs", f"{self.name}-worker-{index}", "--tail=-1")
+        return kubectl("-n", self.namespace, "logs", f"{self.name}-worker-{index}", "--tail=-1")
 
 
-def started(name: str, image: str, *sets: str) -> Job:
+def started(name: str, image: str, *sets: str, namespace: str = NAMESPACE) -> Job:
     """A counting job of one epoch, mostly asleep, that has saved once."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}", namespace=namespace)
     told = job.submit("trainer.eval.every=1000step", "trainer.duration=1ep", *sets)
     assert told.returncode == 0, told.stderr
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)

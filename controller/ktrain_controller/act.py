@@ -1,0 +1,119 @@
+"""Does what was decided: write-ahead, each write guarded by leadership, uid and version."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ktrain.cluster import JOB, POD, Cluster
+from ktrain.errors import MissingError, TakenError
+from ktrain.jobs.cancel import failed
+from ktrain.names import ANNOTATION_REQUEST
+from ktrain.request import Request as Word
+from ktrain_controller import patches
+from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
+from ktrain_controller.failpoint import Point, reach
+from ktrain_controller.model import Job, Pod
+from ktrain_controller.observation import Observation
+from ktrain_controller.state import State
+
+Object = dict[str, Any]
+FORCE: Final = 0  # seconds of grace
+
+
+class NotLeaderError(Exception):
+    """Somebody else leads: nothing more may be written."""
+
+
+class Actor:
+    """The only part that changes anything; TakenError says that the observation was old."""
+
+    def __init__(self, cluster: Cluster, is_leader: Callable[[], bool], wait: Callable[[], object]) -> None:
+        self._cluster, self._is_leader, self._wait = cluster, is_leader, wait
+
+    def act(self, decision: Decision, seen: Observation) -> None:
+        """Carries it out, or raises ClusterError, or NotLeaderError, with the rest undone."""
+        match decision.deed:
+            case Record():
+                self._patch(seen.job, patches.remember(seen.job, decision.state))
+            case Restart() as deed:
+                self._restart(deed, decision.state, seen)
+            case Sweep(pods):
+                self._delete(seen.job, pods)
+            case Suspend():
+                self._patch(seen.job, patches.suspended(seen.job, decision.state, suspend=True))
+                reach(Point.AFTER_SUSPEND)
+            case Resume():
+                self._patch(seen.job, patches.suspended(seen.job, decision.state, suspend=False))
+                reach(Point.AFTER_RESUME)
+            case Request() as deed:
+                self._request(deed, decision.state, seen.job)
+            case GiveUp():
+                self._give_up(decision, seen.job)
+            case Remove():
+                self._guard()
+                self._cluster.delete(JOB, seen.job.namespace, seen.job.name, uid=seen.job.uid)
+
+    def _restart(self, deed: Restart, state: State, seen: Observation) -> None:
+        job = seen.job
+        change = patches.next_attempt(job, state)
+        if deed.avoid or seen.state.avoid or deed.replicas is not None:
+            change = patches.reshaped(
+                change, self._whole(job), avoid=deed.avoid, before=seen.state.avoid, replicas=deed.replicas
+            )
+        reach(Point.BEFORE_INTENT)
+        self._patch(job, change)
+        reach(Point.AFTER_INTENT)
+        assert state.intent is not None
+        named = {pod.uid: pod for pod in seen.pods if pod.uid in state.intent.uids}
+        self._delete(job, tuple(_target(pod, state.intent.force) for pod in named.values()))
+        reach(Point.AFTER_DELETES)
+
+    def _whole(self, job: Job) -> Object:
+        """The object that was decided on; TakenError when it has changed since."""
+        found = self._cluster.get(JOB, job.namespace, job.name)
+        if found["metadata"]["resourceVersion"] != job.version:
+            raise TakenError(f"job {job.key} has changed")
+        return found
+
+    def _delete(self, job: Job, pods: tuple[tuple[str, str, bool], ...]) -> None:
+        for number, (name, uid, is_forced) in enumerate(pods):
+            if number:
+                reach(Point.BETWEEN_DELETES)
+            self._guard()
+            try:
+                self._cluster.delete(POD, job.namespace, name, uid=uid, grace=FORCE if is_forced else None)
+            except TakenError:
+                continue  # another pod has that name by now
+
+    def _request(self, deed: Request, state: State, job: Job) -> None:
+        word = Word.new(deed.ask).encode()
+        for name, uid in deed.pods:
+            self._guard()
+            change = {"metadata": {"uid": uid, "annotations": {ANNOTATION_REQUEST: word}}}
+            try:
+                self._cluster.patch(POD, job.namespace, name, change)
+            except (MissingError, TakenError):
+                continue  # it has gone, and there is nobody to ask
+        reach(Point.AFTER_REQUEST)
+        self._patch(job, patches.remember(job, state))
+
+    def _give_up(self, decision: Decision, job: Job) -> None:
+        """The state first: whoever finds it without the condition comes to the same end."""
+        written = self._patch(job, patches.remember(job, decision.state))
+        reach(Point.BEFORE_VERDICT)
+        self._guard()
+        change = failed(written, reason=f"Ktrain{decision.reason}", message=decision.message)
+        self._cluster.patch(JOB, job.namespace, job.name, change, sub="status")
+        reach(Point.AFTER_VERDICT)
+
+    def _patch(self, job: Job, change: Object) -> Object:
+        self._guard()
+        return self._cluster.patch(JOB, job.namespace, job.name, change)
+
+    def _guard(self) -> None:
+        self._wait()  # the limit of requests; afterwards, because leadership may end meanwhile:
+        if not self._is_leader():
+            raise NotLeaderError
+
+
+def _target(pod: Pod, force: tuple[str, ...]) -> tuple[str, str, bool]:
+    return pod.name, pod.uid, pod.uid in force

@@ -1,0 +1,49 @@
+"""One observation in, one decision out: the first policy that speaks wins. Pure and total."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from ktrain_controller.decision import Decision, Verdict, Wait
+from ktrain_controller.observation import Observation
+from ktrain_controller.policies.autoscale import autoscale
+from ktrain_controller.policies.deadline import deadline
+from ktrain_controller.policies.ended import ttl
+from ktrain_controller.policies.failure import failure
+from ktrain_controller.policies.hang import hang
+from ktrain_controller.policies.node import lost_node, notice
+from ktrain_controller.policies.release import release
+from ktrain_controller.policies.start import start
+from ktrain_controller.policies.sweep import sweep
+from ktrain_controller.state import Past
+
+Policy = Callable[[Observation], Decision | Wait | None]
+
+OF_ENDED: Final[tuple[Policy, ...]] = (ttl,)
+OF_SUSPENDED: Final[tuple[Policy, ...]] = (release,)
+OF_RUNNING: Final[tuple[Policy, ...]] = (
+    sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale,
+)  # fmt: skip
+
+
+def decide(seen: Observation) -> Verdict:
+    """What to do now, and when to look again if nothing happens before."""
+    waits: list[float] = []
+    for policy in _policies(seen):
+        said = policy(seen)
+        if isinstance(said, Decision):
+            return Verdict(_remember(said, seen.now), min(waits, default=None))
+        if isinstance(said, Wait):
+            waits.append(said.seconds)
+    return Verdict(None, min(waits, default=None))
+
+
+def _policies(seen: Observation) -> tuple[Policy, ...]:
+    if seen.job.has_ended:
+        return OF_ENDED
+    return OF_SUSPENDED if seen.job.is_suspended else OF_RUNNING
+
+
+def _remember(decision: Decision, now: float) -> Decision:
+    past = Past(now, decision.policy, decision.reason, decision.message)
+    return replace(decision, state=decision.state.note(past))

@@ -1,0 +1,51 @@
+"""Which launcher is asked for each job, and what is known from it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ktrain_controller.beat import Beat
+from ktrain_controller.metrics import Metrics
+from ktrain_controller.model import Pod
+from ktrain_controller.observation import Fleet
+from ktrain_controller.scrape import Scraper
+from ktrain_controller.store import Store
+
+FEW: Final = 2  # silent jobs that might be silent for reasons of their own
+
+
+class Heartbeats:
+    """Follows the pods: the first of a job that runs is asked."""
+
+    def __init__(self, pods: Store[Pod], *, now: Callable[[], float], wake: Callable[[str], object], metrics: Metrics):
+        self._pods, self._wake, self._metrics = pods, wake, metrics
+        self.beats: dict[str, Beat] = {}
+        self.scraper = Scraper(on_beat=self._hear, on_silence=self._miss, wall=now)
+
+    def follow(self, old: Pod | None, new: Pod | None) -> None:
+        """A pod changed: perhaps another one is to be asked."""
+        owner = (new or old).owner  # type: ignore[union-attr]
+        up = [pod for pod in self._pods.of(owner) if pod.is_up and pod.ip and pod.port]
+        if up:
+            first = min(up, key=lambda pod: pod.index)
+            self.scraper.watch(owner, first.ip, first.port)
+        else:
+            self.forget(owner)
+
+    def forget(self, key: str) -> None:
+        """Nobody is there to be asked."""
+        self.scraper.forget(key)
+        self.beats.pop(key, None)
+
+    def fleet(self, *, may_act: bool) -> Fleet:
+        """One silent launcher is its own trouble; when most fall silent at once it is the network's, or ours."""
+        silent, asked = self.scraper.silent_share()
+        return Fleet(is_blind=silent >= FEW and 2 * silent > asked, may_act=may_act)
+
+    def _hear(self, key: str, beat: Beat) -> None:
+        self.beats[key] = beat
+        self._metrics.scrapes.labels("answer").inc()
+        self._wake(key)
+
+    def _miss(self, key: str, _reason: str) -> None:
+        self._metrics.scrapes.labels("silence").inc()
+        self._wake(key)

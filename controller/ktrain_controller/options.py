@@ -1,0 +1,25 @@
+"""What the controller was told: flags, each also an environment variable."""
+
+from dataclasses import dataclass, field
+
+from ktrain_controller.observation import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The whole program's."""
+
+    namespace: str = ""  # empty: all of them
+    has_nodes: bool = True  # whether it may read them
+    lease_namespace: str = "ktrain-system"
+    lease_name: str = "ktrain-controller"
+    identity: str = "controller"
+    prometheus: str = ""  # empty: nothing is autoscaled
+    is_dry: bool = False
+    workers: int = 4
+    requests_per_second: float = 100.0
+    actions_per_minute: int = 60
+    port: int = 8080
+    bind: str = ""
+    limits: Limits = field(default_factory=Limits)
+    sample_seconds: float = 15.0

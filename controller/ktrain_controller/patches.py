@@ -1,0 +1,72 @@
+"""Changes of a job's object, as merge patches that only its observed version takes. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ktrain import names
+from ktrain.jobs.resize import resized
+from ktrain_controller.model import Job
+from ktrain_controller.state import State
+
+Object = dict[str, Any]
+HOST: Final = "kubernetes.io/hostname"
+WEIGHT: Final = 100
+
+
+def remember(job: Job, state: State) -> Object:
+    """The state, and nothing else."""
+    return {
+        "metadata": {
+            "uid": job.uid,
+            "resourceVersion": job.version,
+            "annotations": {names.ANNOTATION_STATE: state.encode()},
+        }
+    }
+
+
+def next_attempt(job: Job, state: State) -> Object:
+    """The state, and the attempt that new pods carry; those that run keep theirs."""
+    change = remember(job, state)
+    attempt = str(job.attempt + 1)
+    change["metadata"]["annotations"][names.ANNOTATION_ATTEMPT] = attempt
+    template = {"metadata": {"annotations": {names.ANNOTATION_ATTEMPT: attempt}}}
+    change["spec"] = {"pytorchReplicaSpecs": {"Worker": {"template": template}}}
+    return change
+
+
+def suspended(job: Job, state: State, *, suspend: bool) -> Object:
+    """All pods go, or may come; those that come then are of the next attempt."""
+    change = next_attempt(job, state) if suspend else {**remember(job, state), "spec": {}}
+    change["spec"]["runPolicy"] = {"suspend": suspend}
+    return change
+
+
+def reshaped(change: Object, document: Object, *, avoid: Iterable[str], before: Mapping[str, float],
+             replicas: int | None) -> Object:  # fmt: skip
+    """`change`, with another number of pods and other nodes to avoid; `document` is the whole object of that version."""
+    worker = document["spec"]["pytorchReplicaSpecs"]["Worker"]
+    mine = change["spec"]["pytorchReplicaSpecs"]["Worker"]
+    if replicas is not None:
+        grown = resized(worker, replicas)
+        mine["replicas"] = grown["replicas"]
+        mine["template"]["spec"] = grown["template"]["spec"]
+    affinity = _avoiding(worker["template"]["spec"].get("affinity") or {}, list(avoid), before)
+    if affinity is not None:
+        mine["template"].setdefault("spec", {})["affinity"] = affinity
+    return change
+
+
+def _avoiding(affinity: Object, avoid: list[str], before: Mapping[str, float]) -> Object | None:
+    """Preferred, not required: a job must not become unschedulable by a wish. None: nothing to change."""
+    terms = (affinity.get("nodeAffinity") or {}).get("preferredDuringSchedulingIgnoredDuringExecution") or []
+    others = [it for it in terms if not _is_ours(it)]
+    if not avoid and len(others) == len(terms) and not before:
+        return None
+    wish = {"key": HOST, "operator": "NotIn", "values": avoid}
+    ours = [{"weight": WEIGHT, "preference": {"matchExpressions": [wish]}}] if avoid else []
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [*others, *ours]}}
+
+
+def _is_ours(term: Object) -> bool:
+    expressions = term.get("preference", {}).get("matchExpressions") or []
+    return len(expressions) == 1 and expressions[0].get("key") == HOST and expressions[0].get("operator") == "NotIn"

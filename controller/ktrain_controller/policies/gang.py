@@ -1,0 +1,61 @@
+"""What policies have in common: another try for the whole gang, paid for or not."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from ktrain_controller import budget
+from ktrain_controller.decision import Decision, Deed, GiveUp, Record, Restart, Suspend
+from ktrain_controller.model import Pod
+from ktrain_controller.observation import Observation
+from ktrain_controller.state import MAX_INCIDENTS, Incident, Intent, Release, State
+
+TOGETHER: Final = 2
+"""After so many failures with no commit between them, replacing one pod did not help: all are replaced."""
+
+
+def charge(
+    seen: Observation, incidents: Iterable[Incident], *, policy: str, reason: str, message: str, gang: bool = False
+) -> Decision:
+    """Counts these incidents; then gives up, tries again together, or lets the operator replace the one pod."""
+    state = _count(seen, incidents)
+    counted = budget.charged(state.incidents, seen.policy.restart, seen.now)
+    if budget.is_spent(state.incidents, seen.policy.restart, seen.now):
+        return Decision(policy, "RestartsExhausted", _given_up(seen, len(counted), message), GiveUp(), state)
+    left = f"; failure {len(counted)} of {seen.policy.restart.max}"
+    if not gang and len(counted) < TOGETHER:
+        return Decision(policy, reason, f"{message}{left}", Record(), state)
+    seconds = budget.pause(len(counted), seen.policy.restart).total_seconds()
+    return again(seen, state, policy=policy, reason=reason, message=f"{message}{left}", pause=seconds)
+
+
+def again(
+    seen: Observation, state: State, *, policy: str, reason: str, message: str, pause: float = 0,
+    pods: Iterable[Pod] | None = None, force: Iterable[Pod] = (), avoid: tuple[str, ...] = (),
+) -> Decision:  # fmt: skip
+    """Another attempt: these pods, by default all, are replaced at once; or all leave, and come back after a pause."""
+    if pause > 0 and not seen.job.queue:  # Kueue would start a suspended job again at once
+        release = Release(seen.now + pause, reason)
+        state = replace(state, release=release, releases=(*state.releases, seen.now)[-16:])
+        return Decision(policy, reason, f"{message}; tries again in {pause:g} s", Suspend(), state)
+    chosen = seen.alive if pods is None else tuple(pods)
+    forced = tuple(pod.uid for pod in force)
+    intent = Intent(seen.job.attempt + 1, reason, tuple(pod.uid for pod in chosen), forced)
+    until = seen.now + seen.limits.avoid
+    avoided = {**{node: at for node, at in state.avoid.items() if at > seen.now}, **dict.fromkeys(avoid, until)}
+    state = replace(state, intent=intent, avoid=avoided)
+    deed: Deed = Restart(avoid=tuple(sorted(avoided)))
+    return Decision(policy, reason, message, deed, state)
+
+
+def _count(seen: Observation, incidents: Iterable[Incident]) -> State:
+    """A newer commit than at the last incident gives the whole budget back."""
+    has_progress = seen.commit > seen.state.commit
+    known = () if has_progress else seen.state.incidents
+    kept = budget.charged((*known, *incidents), seen.policy.restart, seen.now)
+    return replace(seen.state, incidents=tuple(kept)[-MAX_INCIDENTS:], commit=seen.commit)
+
+
+def _given_up(seen: Observation, count: int, message: str) -> str:
+    window = seen.policy.model_dump(mode="json", by_alias=True)["restart"]["window"]
+    return f"gave up after {count} failures within {window} without a newer checkpoint; the last one: {message}"

@@ -1,0 +1,41 @@
+"""A gang that does not get whole gives its resources back, and tries again later."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ktrain_controller.decision import Decision, Wait
+from ktrain_controller.model import Pod
+from ktrain_controller.observation import Observation
+from ktrain_controller.policies.gang import again
+
+MISCONFIGURED: Final = 0.2  # of the limit: no node and no patience makes an image appear
+FIRST_PAUSE: Final = 60.0
+LONGEST_PAUSE: Final = 1800.0
+FORGIVEN: Final = 7200.0  # releases that are older do not lengthen the pause
+
+
+def start(seen: Observation) -> Decision | Wait | None:
+    """One pod does not run within the limit while its peers hold what others could use."""
+    waiting = [pod for pod in seen.pods if pod.phase == "Pending" and pod.deleting is None]
+    if not waiting or not any(pod.is_up for pod in seen.pods):
+        return None
+    late, left = _latest(seen, waiting)
+    if left > 0:
+        return Wait(left)
+    tries = sum(at > seen.now - FORGIVEN for at in seen.state.releases)
+    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**tries)
+    why = late.waiting or "it is not said why"
+    message = f"{late.name} does not run after {seen.now - late.created:.0f} s while its peers wait for it: {why}"
+    if seen.job.queue:
+        return None  # Kueue's waitForPodsReady decides about what it admitted
+    return again(seen, seen.state, policy="start", reason="StartTimeout", message=message, pause=pause)
+
+
+def _latest(seen: Observation, waiting: Sequence[Pod]) -> tuple[Pod, float]:
+    """The pod that is out of time first, and how many seconds it has left."""
+    left = {
+        pod: pod.created + seen.limits.start * (MISCONFIGURED if pod.is_misconfigured else 1) - seen.now
+        for pod in waiting
+    }
+    first = min(left, key=lambda pod: left[pod])
+    return first, left[first]

@@ -1,0 +1,27 @@
+"""Finishes what was begun: pods that an intent names go, whoever wrote it."""
+
+from typing import Final
+
+from ktrain_controller.decision import Decision, Sweep, Wait
+from ktrain_controller.observation import Observation
+
+AGAIN_SECONDS: Final = 5.0
+
+
+def sweep(seen: Observation) -> Decision | Wait | None:
+    """Deletes what is left of the intent, and looks again until it is gone."""
+    intent = seen.state.intent
+    if intent is None or seen.job.is_suspended:
+        return None
+    named = [pod for pod in seen.pods if pod.uid in intent.uids]
+    left = tuple(
+        (pod.name, pod.uid, pod.uid in intent.force)
+        for pod in named
+        if pod.phase not in {"Succeeded", "Failed"} and (pod.deleting is None or pod.uid in intent.force)
+    )
+    if left:
+        names = ", ".join(name for name, _, _ in left)
+        return Decision(
+            "sweep", intent.reason, f"replaces {names} in attempt {intent.attempt}", Sweep(left), seen.state
+        )
+    return Wait(AGAIN_SECONDS) if named else None

@@ -1,0 +1,122 @@
+"""One look at one job: observe, decide, act, tell."""
+
+import threading
+import time
+from typing import Final
+
+from ktrain.cluster import EVENT, Cluster
+from ktrain.errors import ClusterError, TakenError
+from ktrain.voice import Say
+from ktrain_controller import tell
+from ktrain_controller.act import Actor
+from ktrain_controller.decide import decide
+from ktrain_controller.decision import Decision, Sweep
+from ktrain_controller.failpoint import Point, reach
+from ktrain_controller.limit import Allowance
+from ktrain_controller.metrics import Metrics
+from ktrain_controller.model import Job
+from ktrain_controller.observation import Observation
+from ktrain_controller.reading import Problem, read
+from ktrain_controller.state import Past
+from ktrain_controller.world import World
+
+SOON: Final = 5.0  # after an action, when nothing else wakes us
+REMEMBERED: Final = 100_000  # names of Events
+
+
+class Reconciler:
+    """Workers share it; the queue sees to it that no job has two of them."""
+
+    def __init__(
+        self, world: World, cluster: Cluster, actor: Actor, *, allowance: Allowance, metrics: Metrics, say: Say,
+        is_dry: bool = False,
+    ) -> None:  # fmt: skip
+        self._world, self._cluster, self._actor = world, cluster, actor
+        self._allowance, self._metrics, self._say, self._is_dry = allowance, metrics, say, is_dry
+        self._told: dict[str, None] = {}  # in order of telling
+        self._lock = threading.Lock()
+
+    def look(self, key: str) -> float | None:
+        """Seconds until the next look, None when only a change can bring one. ClusterError: try again."""
+        job = self._world.jobs.get(key)
+        if job is None:
+            self._world.ends.drop(key)
+            return None
+        if job.is_suspended or job.has_ended:
+            self._world.ends.drop(key)
+        reading = read(job)
+        if reading.problem:
+            self._tell_problem(job, reading.problem)
+        if reading.policy is None:
+            return None
+        seen = self._world.observe(job, reading.policy, reading.state)
+        self._tell(job, seen.state.decisions, seen.now)
+        verdict = decide(seen)
+        if verdict.decision is None:
+            return verdict.look_again
+        return self._carry_out(verdict.decision, seen, verdict.look_again)
+
+    def _carry_out(self, decision: Decision, seen: Observation, look_again: float | None) -> float | None:
+        if self._is_dry:
+            self._announce(decision, seen)
+            return look_again
+        if decision.is_destructive and not self._allowance.take():
+            self._say("held_back", job=seen.job.key, policy=decision.policy, reason=decision.reason)
+            return SOON
+        begun = time.monotonic()
+        try:
+            self._actor.act(decision, seen)
+        except TakenError:  # the watch has not brought the newest version yet; it will, and wake us
+            return 1.0
+        self._metrics.decided(decision)
+        self._note_latency(decision, seen)
+        if not isinstance(decision.deed, Sweep):
+            self._say(
+                "decided", job=seen.job.key, policy=decision.policy, reason=decision.reason, message=decision.message,
+                deed=type(decision.deed).__name__, attempt=seen.job.attempt, seconds=time.monotonic() - begun,
+            )  # fmt: skip
+        return SOON
+
+    def _note_latency(self, decision: Decision, seen: Observation) -> None:
+        if decision.policy == "failure" and seen.ends:
+            newest = max(decision.state.incidents, key=lambda it: it.at, default=None)
+            if newest:
+                self._metrics.detection.observe(max(0.0, seen.now - newest.at))
+
+    # -- Events --------------------------------------------------------------------------------------------------------
+    def _tell(self, job: Job, decisions: tuple[Past, ...], now: float) -> None:
+        for past in tell.untold(decisions, self._told.keys(), job, now):
+            reach(Point.BEFORE_EVENT)
+            self._post(job, past, tell.event_name(job, past))
+
+    def _tell_problem(self, job: Job, problem: Problem) -> None:
+        name = tell.problem_name(job, problem.mark, problem.reason)
+        if name not in self._told:
+            self._say("unreadable", job=job.key, reason=problem.reason, message=problem.message)
+            self._post(job, Past(self._world.now(), "read", problem.reason, problem.message), name)
+
+    def _announce(self, decision: Decision, seen: Observation) -> None:
+        """A dry run's only deed, once for each decision."""
+        mark = f"{decision.policy} {type(decision.deed).__name__} {seen.job.attempt}"
+        name = tell.problem_name(seen.job, mark, decision.reason)
+        if name not in self._told:
+            self._metrics.decided(decision)
+            self._say("would", job=seen.job.key, policy=decision.policy, reason=decision.reason)
+            past = Past(seen.now, decision.policy, decision.reason, f"dry run: would have acted: {decision.message}")
+            self._post(seen.job, past, name)
+
+    def _post(self, job: Job, past: Past, name: str) -> None:
+        try:
+            self._cluster.create(EVENT, tell.event(job, past, name))
+        except TakenError:  # a controller before us has told it
+            self._say("told_before", job=job.key, reason=past.reason)
+        except ClusterError as error:
+            self._say("event_failed", job=job.key, reason=past.reason, error=error)
+            return
+        self._remember(name)
+
+    def _remember(self, name: str) -> None:
+        with self._lock:
+            self._told[name] = None
+            while len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
