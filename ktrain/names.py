@@ -12,6 +12,7 @@ LABEL_JOB: Final = "ktrain.dev/job"
 ANNOTATION_ATTEMPT: Final = "ktrain.dev/attempt"
 ANNOTATION_SPEC_HASH: Final = "ktrain.dev/spec-hash"
 ANNOTATION_STATE: Final = "ktrain.dev/state"
+ANNOTATION_POLICY: Final = "ktrain.dev/policy"  # what the controller has to know of the spec, as JSON
 ANNOTATION_REQUEST: Final = "ktrain.dev/request"
 LABEL_REPLICA_INDEX: Final = "training.kubeflow.org/replica-index"  # the operator's, our node rank
 
@@ -60,6 +61,7 @@ class Exit(IntEnum):
     SPEC = 64  # the spec is wrong
     BUILD = 65  # user code cannot be imported or built
     DATA = 66  # data is missing
+    EXHAUSTED = 69  # given up: too many failures since the newest commit
     USER = 70  # user code failed while training
     NONFINITE = 76  # the loss is not finite
     KILLED = 137  # SIGKILL, usually out of memory
@@ -75,7 +77,7 @@ class Exit(IntEnum):
         return self in PERMANENT
 
 
-PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.USER, Exit.NONFINITE})
+PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.EXHAUSTED, Exit.USER, Exit.NONFINITE})
 
 
 class CliExit(IntEnum):

@@ -28,7 +28,7 @@ class RankBeat:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One job. Times are Unix seconds by the pod's clock, except `heard_at`, which is ours; 0 is never."""
+    """One job. Times are Unix seconds by our clock; 0 is never."""
 
     heard_at: float
     state: str  # of the launcher
@@ -73,6 +73,7 @@ class _Status(msgspec.Struct):
     world_size: Count = 0
     note: str = ""
     hang_limit: Number = None
+    now: Number = None  # by the pod's clock
     ranks: list[_Rank] = []
 
 
@@ -84,6 +85,7 @@ def read_beat(document: object, now: float) -> Beat:
         raise ValueError(f"its /status is not a launcher's: {error}") from error
     ranks = sorted(said.ranks, key=lambda it: it.rank)
     chief = next((it for it in ranks if it.phase), _Rank(rank=0))  # all go in step: the first that speaks will do
+    ahead = now - said.now if said.now else 0.0
     saved = max(ranks, key=_commit, default=chief)
     return Beat(
         heard_at=now,
@@ -93,26 +95,31 @@ def read_beat(document: object, now: float) -> Beat:
         restarts=said.restarts,
         step=int(chief.step or 0),
         phase=chief.phase,
-        last_step_at=chief.last_step_at or 0.0,
+        last_step_at=_ours(chief.last_step_at, ahead),
         hang_limit=said.hang_limit,
         checkpoint_step=_commit(saved),
-        checkpoint_at=saved.checkpoint_at or 0.0,
+        checkpoint_at=_ours(saved.checkpoint_at, ahead),
         world_size=said.world_size,
         note=said.note[:_MAX_NOTE],
-        ranks=tuple(_rank(it) for it in ranks),
+        ranks=tuple(_rank(it, ahead) for it in ranks),
     )
+
+
+def _ours(at: float | None, ahead: float) -> float:
+    """A time of the pod's, by our clock, which is so much ahead."""
+    return at + ahead if at else 0.0
 
 
 def _commit(said: _Rank) -> int:
     return -1 if said.checkpoint_step is None else int(said.checkpoint_step)
 
 
-def _rank(said: _Rank) -> RankBeat:
+def _rank(said: _Rank, ahead: float) -> RankBeat:
     return RankBeat(
         rank=said.rank,
         step=int(said.step or 0),
         phase=said.phase,
-        last_step_at=said.last_step_at or 0.0,
+        last_step_at=_ours(said.last_step_at, ahead),
         step_seconds=said.step_seconds_sum or 0.0,
         data_wait_seconds=said.data_wait_seconds or 0.0,
         is_up=said.alive,

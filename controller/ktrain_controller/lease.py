@@ -14,6 +14,7 @@ Object = dict[str, Any]
 DURATION: Final = 15.0  # a candidate takes over when the record has not changed for so long
 DEADLINE: Final = 10.0  # the leader has ceased to lead when it has not renewed for so long: sooner, to be safe
 RETRY: Final = 2.0
+HURRY: Final = 0.5  # a leader's whose renewal failed: an API that is away for 8 s must not cost the lead
 
 
 class Api(Protocol):
@@ -98,22 +99,26 @@ class Lease:
         """Takes part until told to stop, and then hands over at once."""
         try:
             while not stop.is_set():
-                self.attempt()
-                self._pause(RETRY)
+                self._pause(self.attempt())
         finally:
             self.release()
 
-    def attempt(self) -> None:
-        """Renews, or takes over when it may. Lost leads are told before new ones begin."""
+    def attempt(self) -> float:
+        """Renews, or takes over when it may; returns the seconds until the next time.
+
+        A lead that was lost is told before another begins.
+        """
         if self._leads and not self.is_leader:
             self._end()
-        if self._try(self._attempt):
+        is_done = self._try(self._attempt)
+        if is_done:
             self._note("")
         if self.is_leader and not self._leads:
             self._leads = True
             self._on_start()
         elif self._leads and not self.is_leader:
             self._end()
+        return HURRY if self._leads and not is_done else RETRY
 
     def release(self) -> None:
         """Acts no more, and only then lets the next one in; nothing where another leads."""
@@ -153,9 +158,7 @@ class Lease:
             self._renewed = float("-inf")  # whatever we believe: somebody else leads
         if record is not None and record.holder == self._identity:
             self._write(record, record.transitions, record.acquired)
-        elif (
-            self.is_leader or self._clock() >= self._seen + self._patience
-        ):  # a leader whose lease was deleted leads on
+        elif self.is_leader or self._clock() >= self._seen + self._patience:  # a leader, though its lease was deleted
             self._write(record, record.transitions + 1 if record else 0, "")
 
     def _look(self) -> _Record | None:

@@ -56,12 +56,10 @@ def get(address: Address, path: str, *, seconds: float, max_bytes: int) -> Page:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise UnreachableError(_reason(error)) from error
     finally:
-        connection.close()
+        connection.hang_up()
 
 
 def _body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
-    if (response.length or 0) > max_bytes:
-        raise UnreachableError(f"the answer has {response.length} bytes, of which at most {max_bytes} are read")
     body = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise UnreachableError(f"the answer has more than {max_bytes} bytes")
@@ -82,12 +80,18 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, address: Address, ends: float) -> None:
         super().__init__(address.host, address.port)
         self._address, self._ends = address, ends
+        self._made: socket.socket | None = None
+
+    def hang_up(self) -> None:
+        """`close` is called by http.client itself, before the answer of a server that ends connections is read."""
+        if self._made:
+            self._made.close()
 
     def connect(self) -> None:
         """To the first of the host's addresses that answers."""
-        plain = _connect(self._address, self._ends)
+        plain = self._made = _connect(self._address, self._ends)
         try:
-            made = _secure(plain, self._address.host, self._ends) if self._address.is_tls else plain
+            made = self._made = _secure(plain, self._address.host, self._ends) if self._address.is_tls else plain
         except BaseException:
             plain.close()
             raise
@@ -147,8 +151,7 @@ class _Timed:
         return io.BufferedReader(_Reader(self._made, self._ends))
 
     def close(self) -> None:
-        """Of the connection; the answer is read by then, or nobody wants it."""
-        self._made.close()
+        """The connection's; the answer may still have to be read."""
 
 
 class _Reader(io.RawIOBase):

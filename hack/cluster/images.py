@@ -24,6 +24,8 @@ PACKAGES: Final = "python3,python3-venv,ca-certificates,tini"
 BASE: Final = f"localhost/ktrain-python:{SUITE}"
 _STORE: Final = CACHE / "buildah"
 _STORES: Final = CACHE / "stores"
+_INTO_ALL: Final = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "ktrain")
+_INTO: Final = {"worker": ("launcher", "trainer"), "controller": ("controller",)}
 _CERTIFICATES: Final = Path("/etc/ssl/certs")
 
 
@@ -61,7 +63,7 @@ def ensure_static(program: str, *, at: str) -> str:
 def build(target: str) -> str:
     """The image of this target of the project's Dockerfile; its name carries the hash of what went in."""
     ensure_base()
-    name = f"ktrain.local/{target}:{source_hash()}"
+    name = f"ktrain.local/{target}:{source_hash(target)}"
     if _has(name):
         return name
     say(f"cluster: building the {target} image")
@@ -71,7 +73,7 @@ def build(target: str) -> str:
     )  # fmt: skip
     for older in _names(f"ktrain.local/{target}"):
         if older != name:
-            buildah("rmi", older)
+            buildah("rmi", "--force", older)
     return name
 
 
@@ -79,20 +81,11 @@ def _names(repository: str) -> list[str]:
     return buildah("images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={repository}").split()
 
 
-def source_hash() -> str:
-    """Of everything that the Dockerfile copies."""
+def source_hash(target: str) -> str:
+    """Of everything that the Dockerfile copies into this target."""
     digest = hashlib.sha256()
-    for folder in (
-        "Dockerfile",
-        ".dockerignore",
-        "pyproject.toml",
-        "uv.lock",
-        "README.md",
-        "ktrain",
-        "launcher",
-        "trainer",
-    ):
-        path = ROOT / folder
+    for name in (*_INTO_ALL, *_INTO[target]):
+        path = ROOT / name
         files = [path] if path.is_file() else sorted(it for it in path.rglob("*") if it.is_file())
         for file in (it for it in files if "__pycache__" not in it.parts):
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")

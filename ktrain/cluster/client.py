@@ -48,7 +48,7 @@ class Cluster:
         settings = Configuration()
         settings.retries = urllib3.Retry(
             total=retries, connect=retries, read=0, backoff_factor=0.2,
-            raise_on_status=False, retry_after_max=int(MAX_AFTER_SECONDS),
+            retry_after_max=int(MAX_AFTER_SECONDS),
         )  # fmt: skip
         try:
             contexts, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
@@ -183,17 +183,15 @@ class Cluster:
     def _split(self, answer: Any) -> Generator[bytes, None, None]:
         rest = b""
         try:
-            for chunk in answer.stream(amt=None, decode_content=False):
-                *whole, rest = (rest + chunk).split(b"\n")
-                yield from whole
+            # Closed when its reader leaves early: else the connection would give the next one what is left of it.
+            with closing(answer.stream(amt=None, decode_content=False)) as chunks:
+                for chunk in chunks:
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    yield from whole
             if rest:
                 yield rest
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._silent(error) from None
-        finally:
-            # Closed first: a connection that goes back in the middle of a stream would give the next caller the rest.
-            answer.close()
-            answer.release_conn()
 
     def _json(
         self, method: str, path: str, *, kind: Kind | None = None, query: Mapping[str, Any] | None = None,

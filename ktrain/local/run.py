@@ -16,6 +16,8 @@ from ktrain.local.tail import Tail
 from ktrain.local.view import View
 from ktrain.names import CliExit, Exit
 from ktrain.picture import Picture
+from ktrain.spec.platform import Restart
+from ktrain.units import format_time
 
 TICK: Final = 0.1
 ASK_EVERY: Final = 0.5
@@ -110,7 +112,8 @@ class Runner:
 
     def _judge(self, node: Node, code: int) -> None:
         now = self.clock()
-        if code not in {0, 143}:
+        # A launcher that had an epoch keeps the job's budget itself, in storage; here only the others are counted.
+        if code not in {0, 143} and not _termination(node).get("epoch"):
             self._failures.append(now)
         verdict = operator.judge(
             code, stopping=self._asked_to_stop or self._failed or self._is_taken_over, failures=self._failures, now=now,
@@ -136,6 +139,8 @@ class Runner:
     def _fail(self, node: Node, code: int) -> None:
         self._failed = True
         self.cause = {"code": code, "node": node.rank, **_termination(node)}
+        if code >= 128 and not (code == Exit.STORAGE and self.gang.taken.is_local):
+            self.cause = _given_up(self.cause, self.gang.mapped.job.spec.restart)
         self._end_all()
 
     def _end_all(self) -> None:
@@ -169,6 +174,13 @@ class Runner:
         if self._asked_to_stop:
             return CliExit.INTERRUPTED if self.interrupts.first is signal.SIGINT else CliExit.PREEMPTED
         return CliExit.OK
+
+
+def _given_up(last: dict[str, Any], budget: Restart) -> dict[str, Any]:
+    """As a launcher says it that has come so far."""
+    said = last.get("message") or f"node {last['node']} ended with {last['code']} before it could say why"
+    message = f"gave up after more than {budget.max} failures in {format_time(budget.window)}; the last one: {said}"
+    return {**last, "code": int(Exit.EXHAUSTED), "cause": "exhausted", "message": message}
 
 
 def _termination(node: Node) -> dict[str, Any]:

@@ -4,27 +4,31 @@ import os
 import sys
 import traceback
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 from pydantic import ValidationError
 
 from ktrain.errors import KtrainError, SpecError
 from ktrain.names import Exit
+from ktrain.serve import Server
 from ktrain.spec import TrainingJob
+from ktrain.voice import Say, Voice
 from ktrain_launcher import preflight
 from ktrain_launcher.board import Board
 from ktrain_launcher.code import prepare
+from ktrain_launcher.desk import Desk
+from ktrain_launcher.gate import Gate
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Outcome, write_termination
 from ktrain_launcher.metrics import Identity
 from ktrain_launcher.nursery import Nursery
+from ktrain_launcher.pages import Pages
 from ktrain_launcher.places import open_places
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.program import base_environment, command, modules
-from ktrain_launcher.server import Pages, Server
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.tally import Tally
-from ktrain_launcher.voice import Say, Voice
 
 
 def main() -> NoReturn:
@@ -38,7 +42,7 @@ def main() -> NoReturn:
     except KtrainError as error:
         sys.stderr.write(f"{error}\n")
         _leave(error.exit)
-    say = Voice(job.metadata.name, pod.node_rank)
+    say = Voice(job=job.metadata.name, node=pod.node_rank)
     outcome = _guarded(pod, job, stop, say)
     write_termination(pod.termination_log, outcome, say)
     say("exit", code=outcome.code, cause=outcome.cause, rank=outcome.rank, step=outcome.step, message=outcome.message)
@@ -78,24 +82,44 @@ def _launch(pod: Pod, job: TrainingJob, stop: Stop, say: Say) -> Outcome:
         return Outcome(Exit.PREEMPTED, f"stopped by {stop.reason}")
     if places.journal.is_done():
         return Outcome(Exit.DONE, "the run is complete already")
-    code = prepare(pod, job.spec, places.job)
-    place = preflight.Place(job.spec, pod.scratch, places.run, code, in_cluster=pod.in_cluster)
+    gate = Gate(
+        places.run,
+        places.journal,
+        job.spec.restart,
+        attempt=pod.attempt,
+        node=pod.node_rank,
+        pause=partial(stop.wait, until=tally.tick),
+        say=say,
+    )
+    try:
+        return _run(Desk(pod, job, places, gate, board, watch, tally, stop, say))
+    except KtrainError:
+        raise
+    except Exception as error:  # noqa: BLE001  -- a bug of ours must not bring this pod back for ever
+        traceback.print_exc()
+        return gate.charge(error)
+
+
+def _run(desk: Desk) -> Outcome:
+    pod, job, stop = desk.pod, desk.job, desk.stop
+    code = prepare(pod, job.spec, desk.places.job)
+    place = preflight.Place(job.spec, pod.scratch, desk.places.run, code, in_cluster=pod.in_cluster)
     if problem := preflight.check(place, datetime.now(UTC)):
         return Outcome(problem.code, problem.sentence)
     if stop.is_requested:
         return Outcome(Exit.PREEMPTED, f"stopped by {stop.reason}")
-    nproc = pod.nproc or job.spec.ranks_per_node
-    nursery = Nursery(command(job, code), base_environment(job, nproc), modules(job))  # warms up while we do
+    nursery = Nursery(command(job, code), base_environment(job, desk.nproc), modules(job))  # warms up while we do
     _import_torch()
-    from ktrain_launcher.supervise import Desk, supervise
+    from ktrain_launcher.supervise import supervise
 
-    return supervise(Desk(pod, job, places, nproc, nursery, board, watch, tally, stop, say))
+    return supervise(desk, nursery)
 
 
 def _serve(pod: Pod, job: TrainingJob, board: Board, tally: Tally, say: Say) -> None:
     me = job.metadata
     identity = Identity(me.name, me.namespace, pod.node_rank, pod.attempt, job.spec.metrics.per_rank)
-    server = Server(Pages(identity, board, tally), bind=pod.bind, port=pod.metrics_port)
+    pages = Pages(identity, board, tally)
+    server = Server(pages.routes, bind=pod.bind, port=pod.metrics_port, setting="spec.metrics.port")
     say("serving", port=server.port)
 
 

@@ -49,6 +49,7 @@ class Agent(LocalElasticAgent):
         self._p = parts
         self._ending = Ending(parts)
         self._round: Round | None = None
+        parts.rendezvous.park = lambda: self._ending.park(self._round)
         self._interval = MONITOR_SECONDS * max(1, parts.control.num_nodes / NODES_PER_TICK)
 
     # -- from epoch to epoch ---------------------------------------------------------------------------------------
@@ -106,7 +107,6 @@ class Agent(LocalElasticAgent):
         self._rendezvous(group)
         formed = self._p.rendezvous.formed
         assert formed is not None
-        self._ending.record(self._round)
         token = Token(formed.attempt, formed.epoch)
         errors = self._p.scratch / "errors" / token.prefix
         errors.mkdir(parents=True, exist_ok=True)
@@ -207,6 +207,8 @@ class Agent(LocalElasticAgent):
         if self._p.stop.is_requested or round_.ranks.failed or round_.news_at is not None:
             return
         snapshots = self._p.board.snapshots()
+        limits = (self._p.watch.limit(snapshot).total_seconds() for snapshot in snapshots.values())
+        self._p.tally.hang_limit = max(limits, default=None)
         hung = self._p.watch.hung(snapshots, time.monotonic())
         if hung is None or hung[0] not in round_.ranks.alive:
             return

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from ktrain.errors import FencedError, PeerLostError
+from ktrain.names import Exit
 from ktrain_launcher.exits import ECHOES
 from ktrain_launcher.stores import DistError, TCPStore
 
@@ -19,6 +20,7 @@ class Cause:
     code: int
     by_signal: bool = False
     message: str = ""
+    is_counted: bool = False  # whether the job's budget pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,10 @@ class Control:
                 raise FencedError(f"another launcher of node {self.node} has taken this one's place")
             target = self.target()
             # A launcher that was made again finds its place taken by its former self, whose ranks are gone: next round.
-            if target > after and self._first(f"{target}/node/{self.node}", me):
-                return target
+            if target > after:
+                if self._first(f"{target}/node/{self.node}", me):
+                    return target
+                self.blame(target, _wordless(self.node))  # before we ask: whoever follows wants to know why
             self.ask(target)
 
     def is_complete(self, round_: int) -> bool:
@@ -173,6 +177,12 @@ class Control:
             yield
         except DistError as error:
             raise PeerLostError(f"the launcher of node 0 at {self._where} has gone") from error
+
+
+def _wordless(node: int) -> Cause:
+    """Whoever leaves by itself says why and asks for the next round, so that its place there is free."""
+    how = "was killed (usually out of memory), or its node was lost"
+    return Cause(node, -1, Exit.PEER, message=f"the launcher of node {node} {how}", is_counted=True)
 
 
 def _cause(text: str | None) -> Cause | None:

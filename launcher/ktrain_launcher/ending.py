@@ -2,7 +2,6 @@
 
 import time
 from contextlib import suppress
-from datetime import timedelta
 from typing import Final
 
 from ktrain.errors import PeerLostError
@@ -12,6 +11,7 @@ from ktrain_launcher.budget import Budget
 from ktrain_launcher.control import Cause, Control
 from ktrain_launcher.exits import Action, Decision
 from ktrain_launcher.journal import Outcome
+from ktrain_launcher.parking import Parking
 from ktrain_launcher.parts import Parts, Round
 
 POLL_SECONDS: Final = 0.1
@@ -24,12 +24,13 @@ class Ending:
 
     def __init__(self, parts: Parts) -> None:
         self._p = parts
-        self._budget = Budget.of(parts.spec.restart)
+        self._budget = Budget(parts.spec.restart.in_place)
 
     def judge(self, round_: Round) -> Outcome | None:
         """How the pod ends, None when it goes on with the next epoch."""
         have_ended = round_.ranks.have_ended and round_.news_at is None
         round_.ranks.kill()
+        round_.ended = time.time()
         round_.inbox.close()
         self._p.logs.drain()
         ended = list(round_.ranks.ended.values())
@@ -71,7 +72,7 @@ class Ending:
         if decision.action is Action.STOP:
             return self._stopped(first.rank if first else -1)
         assert first is not None
-        return Cause(node, first.rank, decision.code, first.by_signal, first.message)
+        return Cause(node, first.rank, decision.code, first.by_signal, first.message, decision.is_counted)
 
     def _stopped(self, rank: int = -1) -> Cause:
         """We were told to go; aborted, nothing was saved."""
@@ -82,16 +83,13 @@ class Ending:
     def _restart(self, decision: Decision) -> None:
         if decision.is_counted:
             self._budget = self._budget.after_failure()
-        pause = self._budget.pause if decision.is_counted else timedelta(0)
         self._p.tally.restarted(decision.cause)
         self._p.say(
             "restart",
             cause=decision.cause,
             rank=decision.first.rank if decision.first else None,
             left=self._budget.left,
-            pause_seconds=pause.total_seconds(),
         )
-        self._p.pause(pause.total_seconds())
 
     def _follow(self, round_: Round) -> None:
         """Others want the next round, and nothing was wrong with our ranks."""
@@ -108,7 +106,8 @@ class Ending:
             return False
         control, number = self._p.control, round_.number
         if first.code == Exit.PEER and not self._p.stop.is_requested:
-            echo = Cause(control.node, first.rank, first.code, message=first.message)
+            # Counted, because it is read only when nobody shows a real cause.
+            echo = Cause(control.node, first.rank, first.code, message=first.message, is_counted=True)
             control.blame(number, echo)
             control.ask(number)  # the others need not wait for what we wait for
             self._p.stop.wait(exits.SETTLE_ECHO.total_seconds(), until=lambda: _is_known(control, number))
@@ -152,23 +151,43 @@ class Ending:
             return self._outcome(self._stopped())
         return self._outcome(Cause(-1, -1, Exit.PEER, message=str(error)))
 
+    def park(self, round_: Round | None) -> Parking:
+        """What node 0 must wait for before the next epoch; a job that failed too often gets its verdict."""
+        self.record(round_)
+        self._p.pause(0)  # storage may have taken its time, and we are alive
+        parking = self._p.gate.look()
+        if parking.sentence:
+            self._p.gate.close(parking)
+            rank = -1 if parking.rank is None else parking.rank
+            self._p.control.judge(Cause(0, rank, Exit.EXHAUSTED, message=parking.sentence))
+        return parking
+
     def record(self, round_: Round | None, outcome: Outcome | None = None) -> None:
         """Node 0 completes the last epoch's record, now that all nodes have told how theirs ended."""
         control = self._p.control
         if round_ is None or control.node:
             return
-        cause = control.any_cause(round_.number)
-        if outcome and outcome.code and cause is None:
-            cause = Cause(0, -1 if outcome.rank is None else outcome.rank, outcome.code, message=outcome.message)
+        cause = control.any_cause(round_.number) or self._cause_of(outcome)
         codes = control.codes(round_.number)
         end = {
-            "ended": time.time(),
+            "ended": round_.ended or time.time(),
             "cause": exits.cause_of(cause.code if cause else Exit.DONE),
+            "counted": bool(cause and cause.is_counted),
             "exit_codes": {str(rank): code for rank, code in sorted(codes.items())},
             "first_failure": {"rank": cause.rank, "code": cause.code, "message": cause.message} if cause else None,
             "step": self._step,
         }
         self._p.journal.epoch(round_.token, started=round_.started, end=end)
+
+    def _cause_of(self, outcome: Outcome | None) -> Cause | None:
+        """Why an epoch ended that no launcher has blamed anybody for."""
+        if outcome is None:  # somebody wanted the next one
+            return Cause(0, -1, Exit.MEMBERSHIP)
+        if not outcome.code:
+            return None
+        rank = -1 if outcome.rank is None else outcome.rank
+        is_counted = exits.is_failure(outcome.code) and not self._p.stop.is_requested
+        return Cause(0, rank, outcome.code, message=outcome.message, is_counted=is_counted)
 
     def _outcome(self, cause: Cause) -> Outcome:
         rank = cause.rank if cause.rank >= 0 else None
@@ -197,7 +216,7 @@ class Ending:
             return
         end = time.monotonic() + self._linger_seconds(outcome)
         while time.monotonic() < end and not self._p.control.have_left() and not self._p.stop.is_aborted:
-            if outcome.code == Exit.PREEMPTED and round_ and self._p.control.have_ended(round_.number):
+            if outcome.code == Exit.PREEMPTED and (round_ is None or self._p.control.have_ended(round_.number)):
                 break
             time.sleep(0.02)
         self.record(round_, outcome)

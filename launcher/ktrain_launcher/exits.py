@@ -14,6 +14,7 @@ CAUSES: Final[dict[int, str]] = {
     Exit.SPEC: "spec",
     Exit.BUILD: "build",
     Exit.DATA: "data",
+    Exit.EXHAUSTED: "exhausted",
     Exit.USER: "user",
     Exit.NONFINITE: "nonfinite",
     Exit.KILLED: "killed",
@@ -34,6 +35,8 @@ SETTLE: Final = timedelta(seconds=1)
 
 SETTLE_ECHO: Final = timedelta(seconds=5)
 """A rank that lost a peer may leave before the culprit has finished dying: wait for the real cause."""
+
+_SAID_BY_RANKS: Final = PERMANENT - {Exit.EXHAUSTED}  # only launchers give up; a program's own 69 means something else
 
 _LOST_PEER: Final = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|Connection refused|Socket Timeout|recvBytes|"
@@ -66,7 +69,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The action, the code for the pod if it ends, who is to blame, and whether the budget pays."""
+    """The action, the code for the pod if it ends, who is to blame, and whether the budgets pay: the pod's, the job's."""
 
     action: Action
     code: int = Exit.DONE
@@ -83,7 +86,7 @@ def code_of(returncode: int, last_words: Sequence[str] = ()) -> int:
     """The code that tells the kind of failure; `last_words` decide for a program that knows none of our codes."""
     if returncode < 0:
         return 128 - returncode
-    if returncode == 0 or returncode >= 128 or returncode in PERMANENT:
+    if returncode == 0 or returncode >= 128 or returncode in _SAID_BY_RANKS:
         return returncode
     # A plain script dies with 1 of a bug and of a lost peer alike, and only its traceback tells which.
     return Exit.PEER if any(map(_LOST_PEER.search, last_words)) else Exit.USER
@@ -92,6 +95,11 @@ def code_of(returncode: int, last_words: Sequence[str] = ()) -> int:
 def cause_of(code: int) -> str:
     """One word for a code."""
     return CAUSES.get(code, CRASHED)
+
+
+def is_failure(code: int) -> bool:
+    """Whether it is one that another try may help against: neither success, nor an agreed stop, nor for good."""
+    return code != Exit.DONE and code not in PERMANENT and code not in AGREED
 
 
 def first_failure(ended: Iterable[Ended]) -> Ended | None:
@@ -129,7 +137,7 @@ def decide(
     # An agreed stop is free, but a gang that only stops and never steps would go round for ever.
     is_counted = not is_blameless and not (first.code in AGREED and has_moved)
     if is_counted and budget_left <= 0:
-        return Decision(Action.LEAVE, first.code, first)
+        return Decision(Action.LEAVE, first.code, first, is_counted)
     return Decision(Action.RESTART, first.code, first, is_counted)
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from ktrain.guard import Guard
 from ktrain.history import Token
 from ktrain.spec import JobSpec
+from ktrain.voice import Say
 from ktrain_launcher.board import Board, Inbox
 from ktrain_launcher.control import Cause, Control, News
 from ktrain_launcher.environment import Environment
+from ktrain_launcher.gate import Gate
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Journal
 from ktrain_launcher.logs import Logs
@@ -19,7 +21,6 @@ from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import Pause
 from ktrain_launcher.tally import Tally
-from ktrain_launcher.voice import Say
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Parts:
     watch: Watch
     guard: Guard
     journal: Journal
+    gate: Gate
     requests: Requests
     tally: Tally
     stop: Stop
@@ -55,6 +57,7 @@ class Round:
     inbox: Inbox
     started: float  # Unix seconds
     news: News
+    ended: float | None = None  # the same, when its ranks were over
     news_at: float | None = None  # monotonic, when others wanted the next round
     news_cause: Cause | None = None
     is_alone: bool = False  # node 0's launcher has left, and we only finish what we have

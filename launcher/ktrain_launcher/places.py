@@ -7,10 +7,10 @@ from ktrain.errors import Conflict
 from ktrain.history import begin_run, current_run, job_storage
 from ktrain.spec import TrainingJob
 from ktrain.storage import Storage, scoped
+from ktrain.voice import Say
 from ktrain_launcher.journal import Journal
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.stop import Stop
-from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.5
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from ktrain.guard import Guard, kill_group
 from ktrain.names import Exit
+from ktrain.voice import Say
 from ktrain_launcher import process
 from ktrain_launcher.environment import error_file
 from ktrain_launcher.exits import Ended, cause_of, code_of
 from ktrain_launcher.nursery import Child
-from ktrain_launcher.voice import Say
 
 LAST_WORDS: Final = 40  # lines that decide what a plain script died of
 REAP_SECONDS: Final = 10.0  # a process in uninterruptible sleep cannot be reaped at all

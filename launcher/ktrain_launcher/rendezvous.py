@@ -14,9 +14,10 @@ from torch.distributed.elastic.rendezvous import (
 
 from ktrain.errors import FencedError, StorageError
 from ktrain.history import Token
+from ktrain.voice import Say
 from ktrain_launcher.control import Control, Formed
+from ktrain_launcher.parking import Parking
 from ktrain_launcher.stores import SAY_EVERY, Note, Pause, PrefixStore, TCPStore, host_store
-from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.05
 NOTE_EVERY: Final = 2.0
@@ -60,6 +61,11 @@ class Rendezvous(RendezvousHandler):
         self._held: Token | None = None
         control.register(self._me)
         self._epoch_store: TCPStore | None = None
+        self._begun = self._said = self._noted = self._looked = 0.0
+        self._opens_at: float | None = None  # None: this round has not been asked about
+        self._failures = 0
+        self.park: Callable[[], Parking] = Parking
+        """What node 0 asks once all nodes are there: how long to wait before the claim, or that there is none."""
         self.round = 0
         self.formed: Formed | None = None
 
@@ -105,29 +111,58 @@ class Rendezvous(RendezvousHandler):
         return True
 
     def _wait(self) -> Formed:
-        begun = said = noted = looked = time.monotonic()
+        self._begun = self._said = self._noted = self._looked = time.monotonic()
+        self._opens_at = None
         while True:
             if self._pause(0) or self.is_closed():
                 raise ClosedError
             if self._control.target() > self.round:  # somebody has gone again while we waited
                 self.round = self._control.enter(self.round, self._me)
-            if self._control.node == 0 and self._control.is_complete(self.round):
-                self._form()
-            if self._control.node == 0 and time.monotonic() - looked > LOOK_EVERY:
-                looked = time.monotonic()
-                if self._is_done():
-                    raise ClosedError
+                self._opens_at = None
+            if self._control.node == 0:
+                self._lead()
             if formed := self._control.formed(self.round):
                 self._note("")
                 return formed
-            if time.monotonic() - noted > NOTE_EVERY:
-                noted = time.monotonic()
-                missing = ", ".join(map(str, self._control.missing(self.round)[:10]))
-                self._note(f"waits for the launchers of nodes {missing}" if missing else "")
-                if noted - said > SAY_EVERY:
-                    said = noted
-                    self._say("waiting_for_nodes", missing=missing, seconds=int(said - begun))
+            if time.monotonic() - self._noted > NOTE_EVERY:
+                self._noted = time.monotonic()
+                self._tell()
             self._pause(POLL_SECONDS)
+
+    def _lead(self) -> None:
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._looked = time.monotonic()
+            if self._is_done():
+                raise ClosedError
+        if self._control.is_complete(self.round) and self._may_begin():
+            self._form()
+
+    def _may_begin(self) -> bool:
+        """Whether the pause that earlier failures demand is over."""
+        if self._opens_at is None:
+            parking = self.park()
+            if parking.sentence:
+                raise ClosedError
+            self._opens_at, self._failures = time.monotonic() + parking.seconds, parking.failures
+            if parking.seconds:
+                self._say("parked", seconds=parking.seconds, failures=parking.failures)
+                self._tell()
+        # Storage may have taken its time: this shows that we are alive, and hears whether we are told to stop.
+        return not self._pause(0) and time.monotonic() >= self._opens_at
+
+    def _tell(self) -> None:
+        """What we wait for."""
+        missing = ", ".join(map(str, self._control.missing(self.round)[:10]))
+        rest = (self._opens_at or 0.0) - time.monotonic()
+        if missing:
+            self._note(f"waits for the launchers of nodes {missing}")
+        elif rest > 0:
+            self._note(f"waits {rest:.0f} s more before the next try, after {self._failures} failures")
+        else:
+            self._note("")
+        if missing and time.monotonic() - self._said > SAY_EVERY:
+            self._said = time.monotonic()
+            self._say("waiting_for_nodes", missing=missing, seconds=int(self._said - self._begun))
 
     def _form(self) -> None:
         token = self._claimed()

@@ -13,11 +13,11 @@ from ktrain.errors import KtrainError, StorageError
 from ktrain.history import read_head
 from ktrain.request import Answer, Ask, Request, answer_key, encode_answer
 from ktrain.storage import Storage
+from ktrain.voice import Say
 from ktrain_launcher.board import Board
 from ktrain_launcher.logs import Logs
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.tally import Tally
-from ktrain_launcher.voice import Say
 
 POLL_SECONDS: Final = 0.1
 LOOK_SECONDS: Final = 0.3  # between two looks at HEAD while a commit is awaited

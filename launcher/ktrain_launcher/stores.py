@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from torch.distributed import DistError
 
 from ktrain.errors import PeerLostError, SpecError
-from ktrain_launcher.voice import Say
+from ktrain.voice import Say
 
 if TYPE_CHECKING:  # the public names are there, but not for type checkers
     from torch._C._distributed_c10d import PrefixStore, TCPStore

@@ -5,31 +5,24 @@ import os
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 from ktrain.guard import Guard
 from ktrain.history import Token, claim_epoch
 from ktrain.names import Exit
-from ktrain.spec import TrainingJob
 from ktrain_launcher.agent import Agent
-from ktrain_launcher.board import Board
 from ktrain_launcher.control import Control
+from ktrain_launcher.desk import Desk
 from ktrain_launcher.environment import Environment
-from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.logs import Logs
 from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
-from ktrain_launcher.places import Places
-from ktrain_launcher.pod import Pod
 from ktrain_launcher.program import base_environment
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
-from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import connect_store, host_store
-from ktrain_launcher.tally import Tally
-from ktrain_launcher.voice import Say
 
 STALLED_SECONDS: Final = 180.0
 """An agent that has not come round for so long waits for a network that will not answer."""
@@ -38,27 +31,7 @@ STOP_MARGIN_SECONDS: Final = 15.0
 ATTEND_SECONDS: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What is there before torch is."""
-
-    pod: Pod
-    job: TrainingJob
-    places: Places
-    nproc: int  # ranks of this pod
-    nursery: Nursery
-    board: Board
-    watch: Watch
-    tally: Tally
-    stop: Stop
-    say: Say
-
-    def pause(self, seconds: float) -> bool:
-        """Sleeps as one who is alive; whether we are told to stop."""
-        return self.stop.wait(seconds, until=self.tally.tick)
-
-
-def supervise(desk: Desk) -> Outcome:
+def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     """Runs the ranks to their end; the main thread keeps the signals and an eye on the agent."""
     _prepare_torch()
     control = _meet(desk)
@@ -66,9 +39,9 @@ def supervise(desk: Desk) -> Outcome:
         return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
     guard = Guard()
     logs = Logs(desk.pod.scratch / "logs", out=sys.stdout.buffer, err=sys.stderr.buffer)
-    parts = _parts(desk, control, guard, logs)
+    parts = _parts(desk, nursery, control, guard, logs)
     agent = Agent(parts)
-    outcome = _attend(agent, desk)
+    outcome = _with_epoch(_attend(agent, desk), agent)
     parts.requests.close()
     _leave_word(agent, outcome, desk, logs)
     guard.close()  # whatever the agent could not end
@@ -97,7 +70,7 @@ def _meet(desk: Desk) -> Control | None:
     return Control(store, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
 
 
-def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
+def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: Logs) -> Parts:
     pod, spec, run = desk.pod, desk.job.spec, desk.places.run
 
     def claim(held: Token | None) -> Token:
@@ -118,7 +91,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         spec=spec,
         nproc=desk.nproc,
         scratch=pod.scratch,
-        nursery=desk.nursery,
+        nursery=nursery,
         control=control,
         rendezvous=rendezvous,
         environment=Environment(pod, base_environment(desk.job, desk.nproc)),
@@ -127,6 +100,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
         watch=desk.watch,
         guard=guard,
         journal=desk.places.journal,
+        gate=desk.gate,
         requests=Requests(pod.request, run, pod.node_rank, board=desk.board, logs=logs, tally=desk.tally, say=desk.say),
         tally=desk.tally,
         stop=desk.stop,
@@ -138,7 +112,7 @@ def _parts(desk: Desk, control: Control, guard: Guard, logs: Logs) -> Parts:
 def _attend(agent: Agent, desk: Desk) -> Outcome:
     desk.tally.tick()
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(_outcome_of(agent)), name="agent", daemon=True)
+    thread = threading.Thread(target=lambda: outcomes.append(_outcome_of(agent, desk)), name="agent", daemon=True)
     thread.start()
     grace = desk.job.spec.preemption.grace.total_seconds()
     while thread.is_alive():
@@ -150,18 +124,30 @@ def _attend(agent: Agent, desk: Desk) -> Outcome:
     return outcomes[0]
 
 
-def _outcome_of(agent: Agent) -> Outcome:
+def _outcome_of(agent: Agent, desk: Desk) -> Outcome:
     try:
         return agent.supervise()
     except Exception as error:  # noqa: BLE001  -- a bug of ours must still end with a code and a message
         traceback.print_exc()
+        if agent.token is None:
+            return desk.gate.charge(error)
         return Outcome(Exit.PEER, f"the launcher failed: {type(error).__name__}: {error}")
 
 
 def _leave_word(agent: Agent, outcome: Outcome, desk: Desk, logs: Logs) -> None:
     """The verdict, because pod and logs may be gone soon; and node 0's stores for as long as others need them."""
     desk.tally.state = "failed" if outcome.code else "done"
-    if token := agent.token:
+    if token := agent.token or _last_of_all(outcome, desk):
         last_lines = {rank.rank: logs.last_lines(rank.rank) for rank in desk.board.ranks()}
         desk.places.journal.verdict(token, desk.pod.node_rank, outcome, last_lines)
     agent.leave(outcome)
+
+
+def _with_epoch(outcome: Outcome, agent: Agent) -> Outcome:
+    return replace(outcome, epoch=agent.token.prefix) if agent.token else outcome
+
+
+def _last_of_all(outcome: Outcome, desk: Desk) -> Token | None:
+    """The epoch that is spoken of when the job is given up by a node 0 that has seen none itself."""
+    is_given_up = outcome.code == Exit.EXHAUSTED and desk.pod.node_rank == 0
+    return desk.gate.newest if is_given_up else None

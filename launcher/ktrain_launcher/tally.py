@@ -22,6 +22,7 @@ class Tally:
         self.epoch = 0
         self.run = ""
         self.world_size = 0
+        self.hang_limit: float | None = None  # seconds that a rank may stand still now
         self.note = ""  # what is waited for
         self.answer: dict[str, Any] | None = None  # to the newest request
         self._ticked = time.monotonic()

@@ -23,6 +23,7 @@ from ktrain.storage import Storage, open_storage, scoped
 
 NAMESPACE = "research"
 COUNT = Path(__file__).parent / "count" / "job.yaml"
+CRASH = Path(__file__).parent / "crash" / "job.yaml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
 DEADLINE = 180
 SHORT = ("trainer.duration=120step", "trainer.checkpoint.every=30step", "trainer.eval.every=60step")

@@ -5,7 +5,17 @@ from datetime import timedelta
 import pytest
 
 from ktrain.names import Exit
-from ktrain_launcher.exits import SETTLE, SETTLE_ECHO, Action, Ended, code_of, decide, first_failure, patience
+from ktrain_launcher.exits import (
+    SETTLE,
+    SETTLE_ECHO,
+    Action,
+    Ended,
+    code_of,
+    decide,
+    first_failure,
+    is_failure,
+    patience,
+)
 
 GRACE = timedelta(seconds=30)
 
@@ -21,6 +31,7 @@ GRACE = timedelta(seconds=30)
         pytest.param(200, [], 200, id="peer lost"),
         pytest.param(1, ["ValueError: no such column"], 70, id="a plain script's bug"),
         pytest.param(2, [], 70, id="wrong arguments"),
+        pytest.param(69, [], 70, id="a program cannot give the job up"),
         pytest.param(1, ["RuntimeError: [pair.cc:561] Connection closed by peer [::1]:3"], 200, id="gloo's lost peer"),
         pytest.param(1, ["torch.distributed.DistBackendError: NCCL error in: x"], 200, id="NCCL's lost peer"),
         pytest.param(1, ["RuntimeError: CUDA error: uncorrectable ECC error encountered"], 200, id="broken memory"),
@@ -77,15 +88,22 @@ def test_patience_goes_by_what_the_others_have_to_do(ended: list[Ended], allowed
         pytest.param(203, 0, True, Action.RESTART, False, id="membership: free"),
         pytest.param(143, 1, False, Action.RESTART, True, id="stops and never steps: counts"),
         pytest.param(143, 0, False, Action.LEAVE, True, id="stops and never steps: ends"),
+        pytest.param(69, 3, True, Action.FAIL, False, id="given up: the whole job"),
     ],
 )
 def test_the_code_decides_what_the_pod_does(code: int, left: int, moved: bool, action: Action, counted: bool) -> None:
     decision = decide([Ended(0, code, 1.0)], budget_left=left, has_moved=moved)
-    assert (decision.action, decision.code, decision.is_counted) == (
-        action,
-        code,
-        counted and action is not Action.LEAVE,
-    )
+    assert (decision.action, decision.code, decision.is_counted) == (action, code, counted)
+
+
+@pytest.mark.parametrize("code", [0, 64, 69, 70, 76, 143, 203])
+def test_these_are_no_failures_of_an_epoch(code: int) -> None:
+    assert not is_failure(code)
+
+
+@pytest.mark.parametrize("code", [134, 137, 139, 200, 201, 202])
+def test_these_are(code: int) -> None:
+    assert is_failure(code)
 
 
 def test_a_lost_peer_costs_nothing_when_another_pod_has_shown_the_cause() -> None:

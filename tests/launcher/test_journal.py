@@ -40,9 +40,11 @@ def test_storage_that_fails_costs_lines(tmp_path: Path) -> None:
     journal = Journal(FileStorage(tmp_path / "runs"), lambda event, **_fields: events.append(event))
     journal.epoch(Token(1, 1), started=1.0)
     journal.verdict(Token(1, 1), 0, Outcome(0), {})
+    journal.failed(Token(1, 1), 0, Outcome(200), started=1.0, at=2.0)
+    journal.given_up(Token(1, 1), Outcome(69), at=2.0)
     assert not journal.is_done()
     assert events == ["storage_failed"] * len(events)
-    assert len(events) >= 2
+    assert len(events) >= 4
 
 
 def test_the_trainers_own_completion_marker_is_kept() -> None:
@@ -61,3 +63,20 @@ def test_an_epochs_record_has_all_its_keys_from_the_start() -> None:
     ended = json.loads(storage.get("state/epochs/a0001-e0002.json")[0])
     assert begun.keys() == ended.keys()
     assert (begun["ended"], ended["ended"], ended["started"]) == (None, 2.0, 1.0)
+
+
+def test_a_verdict_of_a_launcher_without_ranks_keeps_the_lines_that_are_there() -> None:
+    storage = MemoryStorage()
+    journal = Journal(storage, say)
+    journal.verdict(Token(1, 2), 0, Outcome(137), {0: ["the last line"]})
+    journal.verdict(Token(1, 2), 0, Outcome(69, "gave up"), {})
+    found = json.loads(storage.get("state/verdict-a0001-e0002-node0.json")[0])
+    assert (found["code"], found["logs"]) == (69, {"0": ["the last line"]})
+
+
+@pytest.mark.parametrize("before", [b"", b"[]", b"{}"], ids=["empty", "list", "nothing"])
+def test_a_verdict_that_is_damaged_keeps_nobody_from_the_next(before: bytes) -> None:
+    storage = MemoryStorage()
+    storage.put("state/verdict-a0001-e0002-node0.json", before)
+    Journal(storage, say).verdict(Token(1, 2), 0, Outcome(69, "gave up"), {})
+    assert json.loads(storage.get("state/verdict-a0001-e0002-node0.json")[0])["logs"] == {}

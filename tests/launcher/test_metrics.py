@@ -15,11 +15,12 @@ from prometheus_client.samples import Sample
 
 from ktrain.errors import SpecError
 from ktrain.names import Metric
+from ktrain.serve import Server
 from ktrain.snapshot import MAX_BYTES, STEP_BUCKETS, Sender, Snapshot
 from ktrain_launcher import reference
 from ktrain_launcher.board import Board, Inbox, Rank
 from ktrain_launcher.metrics import CLOSED_LABELS, STALE_SECONDS, TABLE, Collector, Identity
-from ktrain_launcher.server import Pages, Server
+from ktrain_launcher.pages import Pages
 from ktrain_launcher.tally import Tally
 from tests.launcher.gang import until
 
@@ -245,7 +246,9 @@ def test_a_socket_path_that_is_too_long_is_shortened(tmp_path: Path) -> None:
 
 
 def test_the_server_answers_its_three_pages_and_no_other() -> None:
-    server = Server(Pages(ME, board(replace(full(), loss=float("nan"))), Tally()), bind="127.0.0.1", port=0)
+    server = Server(
+        Pages(ME, board(replace(full(), loss=float("nan"))), Tally()).routes, setting="spec.metrics.port", bind="127.0.0.1", port=0
+    )
     base = f"http://127.0.0.1:{server.port}"
     try:
         assert urllib.request.urlopen(f"{base}/healthz").read() == b"ok\n"
@@ -263,7 +266,7 @@ def test_the_server_answers_its_three_pages_and_no_other() -> None:
 
 
 def test_all_addresses_are_served_when_none_is_given() -> None:
-    server = Server(Pages(ME, Board(), Tally()), bind="", port=0)
+    server = Server(Pages(ME, Board(), Tally()).routes, setting="spec.metrics.port", bind="", port=0)
     try:
         assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz").status == 200
     finally:
@@ -279,10 +282,10 @@ def test_a_silent_agent_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_taken_port_is_told_in_a_sentence() -> None:
-    server = Server(Pages(ME, Board(), Tally()), bind="127.0.0.1", port=0)
+    server = Server(Pages(ME, Board(), Tally()).routes, setting="spec.metrics.port", bind="127.0.0.1", port=0)
     try:
         with pytest.raises(SpecError, match=rf"port {server.port} for metrics cannot be bound .*spec.metrics.port"):
-            Server(Pages(ME, Board(), Tally()), bind="127.0.0.1", port=server.port)
+            Server(Pages(ME, Board(), Tally()).routes, setting="spec.metrics.port", bind="127.0.0.1", port=server.port)
     finally:
         server.close()
 

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ktrain.errors import FencedError, PeerLostError, StorageError
-from ktrain.history import Token, claim_epoch
+from ktrain.history import Token, claim_epoch, read_head
 from ktrain.storage.memory import MemoryStorage
 from ktrain_launcher import rendezvous
 from ktrain_launcher.control import Cause, Control
+from ktrain_launcher.parking import Parking
 from ktrain_launcher.rendezvous import ClosedError, Rendezvous
 from ktrain_launcher.stores import TCPStore, connect_store, host_store
 from tests.launcher.gang import free_port, until
@@ -150,6 +151,61 @@ def test_whoever_waits_learns_that_the_run_is_done(server: TCPStore, monkeypatch
     zero = meeting(control(server, 0), Claims(), is_done=True)
     with pytest.raises(ClosedError):
         zero.next_rendezvous()
+
+
+def test_what_earlier_failures_demand_is_waited_for_and_told(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
+    notes: list[str] = []
+    zero = meeting(control(server, 0, 1), Claims(), note=notes.append)
+    zero.park = lambda: Parking(failures=3, seconds=0.1)
+    begun = time.monotonic()
+    assert meet(zero)[0][1] == 1
+    assert time.monotonic() - begun >= 0.1
+    assert notes[0] == "waits 0 s more before the next try, after 3 failures"
+    assert notes[-1] == ""
+
+
+def test_one_that_comes_in_the_pause_has_it_asked_about_again(server: TCPStore) -> None:
+    zero, one = meeting(control(server, 0), Claims()), meeting(control(server, 1), Claims())
+    parkings = [Parking(failures=2, seconds=600), Parking(failures=2)]
+    zero.park = lambda: parkings.pop(0)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(zero.next_rendezvous)
+        pool.submit(one.next_rendezvous)
+        until(lambda: len(parkings) == 1)
+        again = meeting(control(server, 1), Claims())
+        again.next_rendezvous()
+        waiting.result(10)
+        # The one that was replaced hears so when it enters the next round.
+        assert (zero.round, again.round) == (2, 2)
+
+
+def test_a_run_that_is_done_while_it_is_parked_is_left(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "LOOK_EVERY", 0.05)
+    zero = meeting(control(server, 0, 1), Claims(), is_done=True)
+    zero.park = lambda: Parking(failures=2, seconds=600)
+    with pytest.raises(ClosedError):
+        zero.next_rendezvous()
+
+
+def test_a_job_that_is_given_up_claims_no_epoch(server: TCPStore) -> None:
+    claims = Claims()
+    zero = meeting(control(server, 0, 1), claims)
+    zero.park = lambda: Parking(failures=9, sentence="gave up")
+    with pytest.raises(ClosedError):
+        zero.next_rendezvous()
+    assert read_head(claims.storage) is None
+
+
+def test_one_that_takes_the_place_of_a_silent_one_says_so(server: TCPStore) -> None:
+    zero, again = control(server, 0), control(server, 1)
+    meet(meeting(zero, Claims()), meeting(control(server, 1), Claims()))
+    again.register("again")
+    assert again.enter(0, "again") == 2
+    cause = zero.any_cause(1)
+    assert cause is not None
+    assert (cause.code, cause.is_counted) == (200, True)
+    assert cause.message.startswith("the launcher of node 1 was killed")
 
 
 def test_nobody_meets_after_the_verdict(server: TCPStore) -> None:
