@@ -57,12 +57,12 @@ def main(
             ),
         )  # fmt: skip
         controller = Controller(cluster, options, say)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: controller.stop())
+        controller.run()
     except KtrainError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(error.exit) from None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: controller.stop())
-    controller.run()
     sys.stdout.flush()
     os._exit(0)  # watches wait for their next line, and have nothing to lose
 

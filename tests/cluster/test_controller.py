@@ -1,5 +1,6 @@
 """The controller on a real cluster, under its own ServiceAccount: what it decides, and what it leaves alone."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,14 +9,16 @@ import pytest
 
 from hack.cluster import controller, daemons, s3
 from hack.cluster.kubectl import apply, get, kubectl
-from hack.cluster.layout import LOGS
+from hack.cluster.layout import LOGS, S3
 from ktrain.cluster import JOB
-from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_STATE
+from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_POLICY, ANNOTATION_STATE
+from ktrain.storage import open_storage
 from ktrain_controller.state import State, read_state
-from tests.cluster.jobs import CRASH, Job, admin, started, until, visits
+from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
 
 pytestmark = pytest.mark.slow
 STEERED = "steered"
+FOREIGN = "foreign"
 FLAGS = (
     f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=12", "--hang-margin-seconds=5",
     "--start-seconds=20", "--sample-seconds=1",
@@ -29,8 +32,11 @@ def steered(cluster: str) -> Iterator[str]:
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STEERED, "labels": labels}})
     s3.secret(STEERED)
     kubectl("-n", STEERED, "delete", "pytorchjobs", "--all", "--wait")
+    with s3.keys_in_environment():  # runs of before would be resumed, by later attempts
+        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(STEERED)
     controller.install(namespace=STEERED)
     controller.look_at_nodes()
+    daemons.stop("controller-a")  # of a run that was broken off
     controller.start("controller-a", *FLAGS, "--port=8081")
     until("it leads", lambda: "event=leads " in log("controller-a"))
     yield cluster
@@ -100,30 +106,33 @@ def test_a_deleted_pod_costs_the_budget_nothing(steered: str) -> None:
     assert state(job).incidents == ()
 
 
-def kill_launcher(job: Job, index: int) -> None:
-    """As the kernel does when a container has no memory left: nobody can say anything."""
+def signal_launcher(job: Job, index: int, number: int) -> None:
+    """SIGKILL: as the kernel does when a container has no memory left; SIGSTOP: as a wedged one behaves."""
     code = (
         "import glob, os\n"
         "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
         "    words = open(path, 'rb').read()\n"
         "    if b'ktrain_' + b'launcher' in words and b'tini' not in words and b'warm' not in words:\n"
-        "        os.kill(int(path.split('/')[2]), 9)"
+        f"        os.kill(int(path.split('/')[2]), {number})"
     )
     kubectl("-n", STEERED, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)
 
 
 def test_a_pod_that_fails_is_counted_and_the_second_time_all_are_replaced(steered: str) -> None:
-    job = started(
-        "pod-failed", steered, "trainer.duration=20ep", "trainer.checkpoint.every=10000step", namespace=STEERED
-    )
-    kill_launcher(job, 1)
+    job = Job("pod-failed", steered, file=COUNT, nodes="{min: 1, max: 2}", namespace=STEERED)
+    assert job.submit("trainer.duration=20ep", "trainer.checkpoint.every=10000step").returncode == 0
+    until("it trains", lambda: job.rank0().get("step", 0) > 0)
+    signal_launcher(job, 1, 9)
     until("counted", lambda: len(state(job).incidents) == 1)
     assert reasons(job) == ["PodFailed"]
     assert "exit 137" in events(job)["PodFailed"]
     assert attempt(job) == 1
     before = uids(job)
-    until("it trains again", lambda: len(uids(job)) == 2 and job.told().get("state") == "running")
-    kill_launcher(job, 1)
+    until(
+        "it trains again",
+        lambda: len(uids(job)) == 2 and job.told().get("epoch", 0) > 1 and job.told()["state"] == "running",
+    )
+    signal_launcher(job, 1, 9)
     until("another attempt", lambda: attempt(job) == 2)
     until("other pods", lambda: len(uids(job)) == 2 and not uids(job) & before and bool(job.rank0()))
     assert job.told()["attempt"] == 2
@@ -148,3 +157,96 @@ def test_user_errors_are_the_operators_affair(steered: str) -> None:
     assert job.wait("Failed") == "Failed"
     assert state(job).incidents == ()
     assert attempt(job) == 1
+
+
+def long(name: str, image: str, *sets: str) -> Job:
+    """A counting job that trains for as long as a test needs it."""
+    return started(name, image, "trainer.duration=200ep", *sets, namespace=STEERED)
+
+
+def end(job: Job) -> None:
+    kubectl("-n", STEERED, "delete", "pytorchjob", job.name, "--wait=false")
+
+
+def test_a_launcher_that_is_wedged_costs_one_restart(steered: str) -> None:
+    job = long("wedged", steered, "preemption.grace=2s")
+    before = uids(job)
+    signal_launcher(job, 0, 19)
+    until("stacks were asked for", lambda: "Stalled" in reasons(job))
+    until("another attempt", lambda: attempt(job) == 2)
+    until("it trains again", lambda: not uids(job) & before and job.told().get("state") == "running")
+    assert "has not answered for" in events(job)["Hang"]
+    assert deletions(job) == Counter(dict.fromkeys(before, 1))
+    end(job)
+
+
+def test_a_job_past_its_deadline_ends_and_one_past_its_time_to_live_goes(steered: str) -> None:
+    job = long("late", steered, "deadline=15s", "ttl=5s")
+    assert job.wait("Failed") == "Failed"
+    assert "took longer than 15s" in document(job)["status"]["conditions"][-1]["message"]
+    until("the object is gone", lambda: admin().find(JOB, STEERED, job.name) is None)
+
+
+def test_a_gang_that_does_not_get_whole_is_released_and_tries_again(steered: str) -> None:
+    job = Job("too-big", steered, file=COUNT, nodes=3, namespace=STEERED)
+    assert job.submit("resources={cpu: 1200m}", "trainer.batch={global: 48, micro: 16}").returncode == 0
+    until("released", lambda: bool(document(job)["spec"]["runPolicy"].get("suspend")))
+    until("no pods", lambda: not job.pods())
+    assert "does not run after" in events(job)["StartTimeout"]
+    assert "Insufficient cpu" in events(job)["StartTimeout"]
+    assert attempt(job) == 2
+    end(job)
+
+
+def test_garbled_annotations_are_told_and_harm_nobody(steered: str) -> None:
+    job = long("garbled", steered)
+    annotate(job, **{ANNOTATION_STATE: "{garbled", ANNOTATION_POLICY: '{"nodes": "many"}'})
+    until("told", lambda: "PolicyUnreadable" in events(job))
+    annotate(job, **{ANNOTATION_POLICY: '{"nodes": 2}'})
+    until("told", lambda: "StateUnreadable" in events(job))
+    annotate(job, **{ANNOTATION_STATE: '{"format": 99}'})
+    until("told", lambda: "StateOfLaterVersion" in events(job))
+    assert attempt(job) == 1
+    assert len(uids(job)) == 2
+    end(job)
+
+
+def annotate(job: Job, **annotations: str) -> None:
+    admin().patch(JOB, STEERED, job.name, {"metadata": {"annotations": annotations}})
+
+
+def test_a_job_that_is_not_ours_is_never_touched(steered: str) -> None:
+    template = {
+        "spec": {"containers": [{"name": "pytorch", "image": steered, "command": ["python", "-c", "exit(139)"]}]}
+    }
+    foreign = {
+        "apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob",
+        "metadata": {"name": "foreign", "namespace": FOREIGN, "annotations": {ANNOTATION_STATE: "x", ANNOTATION_POLICY: "x"}},
+        "spec": {"pytorchReplicaSpecs": {"Worker": {"replicas": 1, "restartPolicy": "ExitCode", "template": template}}},
+    }  # fmt: skip
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FOREIGN}})
+    kubectl("create", "-f", "-", stdin=json.dumps(foreign))
+    witness = started("witness", steered, namespace=STEERED)
+    witness.delete_pod(0)
+    assert witness.wait("Succeeded", "Failed") == "Succeeded"
+    touched = [it for it in controller.audited() if it.get("objectRef", {}).get("name", "").startswith("foreign")]
+    assert touched == []
+    kubectl("-n", FOREIGN, "delete", "pytorchjob", "foreign", "--wait=false")
+
+
+def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
+    """Both ways: nothing was refused, and nothing is granted that was not used."""
+    used = set()
+    for line in controller.audited():
+        target = line["objectRef"]
+        assert line["responseStatus"]["code"] != 403, line["requestURI"]
+        name = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
+        used.add((target.get("apiGroup", ""), name, line["verb"]))
+    granted = {
+        (group, resource, verb)
+        for rule in (*controller.rules(has_nodes=True), *controller.lease_rules())
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert used == granted
