@@ -116,7 +116,7 @@ class FakeApi:
         return [_document(it) for it in self.objects.all(plural)]
 
     def watching(self, plural: str = "") -> int:
-        """How many watches are open."""
+        """How many watches are open; one that its client has left counts until something is sent on it."""
         return self._watches.count(plural)
 
     def bookmark(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ktrain.cluster import NODE, POD
@@ -42,6 +42,9 @@ class Following:
     def rest(self, seconds: float) -> bool:
         self.rests.append(seconds)
         return self.stop.wait(0.002) or len(self.rests) >= self.max_rests
+
+    def catch_up(self) -> None:
+        until(lambda: self.has_all and self.api.watching("pods") == 1)
 
     @property
     def has_all(self) -> bool:
@@ -90,7 +93,7 @@ def it(api: FakeApi, tmp_path: Path) -> Iterator[Following]:
     """Follows a server that has a-0."""
     api.put("pods", pod("a-0"))
     with following(api, tmp_path) as it:
-        until(lambda: it.has_all and api.watching("pods") == 1)
+        it.catch_up()
         yield it
 
 
@@ -185,7 +188,7 @@ def test_an_expiry_costs_three_requests_at_most(by_status: bool, it: Following) 
 
     it.api.faults.expires_by_status = by_status
     during_a_gap(it, change)
-    until(lambda: it.has_all and it.api.watching("pods") == 1)
+    it.catch_up()
     assert (
         len([each for each in it.api.requests if it.api.port]) <= 3 + 1
     )  # one was asked in the gap, and heard nothing
@@ -222,7 +225,7 @@ def test_a_watch_goes_on_where_it_was(is_clean: bool, it: Following) -> None:
         it.api.put("pods", pod(f"b-{number}"))
         it.api.remove("pods", "ml", f"b-{number}")
         it.api.put("pods", pod(f"c-{number}"))
-        until(lambda: it.has_all and it.api.watching("pods") == 1)
+        it.catch_up()
     assert it.api.count("GET", is_watch=False) == 1
 
 
@@ -267,7 +270,7 @@ def test_a_word_from_the_server_ends_the_patience(it: Following) -> None:
 def test_a_half_open_connection_is_noticed(api: FakeApi, tmp_path: Path) -> None:
     api.put("pods", pod("a-0"))
     with following(api, tmp_path, Rhythm(silence=0.15)) as it:
-        until(lambda: it.has_all and api.watching("pods") == 1)
+        it.catch_up()
         api.faults.is_mute = True
         api.remove("pods", "ml", "a-0")
         until(lambda: "Read timed out" in "".join(it.troubles))
@@ -364,7 +367,7 @@ def test_what_comes_twice_or_in_another_order_ends_as_the_server_has_it(it: Foll
 def test_an_event_that_got_lost_is_mended_by_the_next_full_list(api: FakeApi, tmp_path: Path) -> None:
     api.put("pods", pod("a-0"))
     with following(api, tmp_path, Rhythm(silence=5, resync=0.4)) as it:
-        until(lambda: it.has_all and api.watching("pods") == 1)
+        it.catch_up()
         api.faults.lose = 1
         api.remove("pods", "ml", "a-0")
         api.put("pods", pod("b-0"))
@@ -379,7 +382,7 @@ def test_an_event_that_got_lost_is_mended_by_the_next_full_list(api: FakeApi, tm
 def test_an_object_that_cannot_be_read_any_more_is_looked_after_soon(api: FakeApi, tmp_path: Path) -> None:
     api.put("pods", pod("a-0"))
     with following(api, tmp_path, Rhythm(silence=5, odd=0.01)) as it:
-        until(lambda: it.has_all and api.watching("pods") == 1)
+        it.catch_up()
         api.put("pods", pod("a-0", annotations={"ktrain.dev/attempt": "junk"}))
         until(lambda: len(it.store) == 0, meanwhile=api.bookmark)
         assert it.reflector.relists["odd"] == 1
@@ -413,7 +416,7 @@ FAULTS: dict[str, Callable[[FakeApi], object]] = {
     "restart": FakeApi.restart,
     "mute": lambda api: setattr(api.faults, "is_mute", True),
     "speak": FakeApi.speak,
-    "disorder": lambda api: setattr(api.faults, "scramble", Random(1)),
+    "disorder": lambda api: setattr(api.faults, "scramble", Random(api.objects.version)),
     "order": lambda api: setattr(api.faults, "scramble", None),
 }
 
@@ -437,7 +440,7 @@ class Batch:
 
     def be_seen(self, it: Following) -> None:
         if self.is_seen and not it.api.faults.is_mute:
-            until(lambda: it.has_all)
+            it.catch_up()
 
 
 def flip(api: FakeApi, name: str) -> None:
@@ -447,22 +450,30 @@ def flip(api: FakeApi, name: str) -> None:
         api.put("pods", pod(name))
 
 
+def heal(api: FakeApi) -> None:
+    if api.faults.is_mute:
+        api.speak()
+
+
 SOME = st.lists(st.sampled_from(NAMES), max_size=3)
 BATCHES = st.lists(
     st.builds(Batch, SOME, SOME, st.lists(st.sampled_from([*FAULTS]), max_size=3), st.booleans()), max_size=8
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
+)  # not shrunk: each failure takes as long as `until` waits
 @given(batches=BATCHES)
 def test_whatever_happens_the_store_becomes_what_the_server_has(batches: list[Batch]) -> None:
     with tempfile.TemporaryDirectory() as folder, FakeApi() as api, following(api, Path(folder)) as it:
+        it.catch_up()
         for batch in batches:
             with api.together():
                 batch.happen(api)
             batch.be_seen(it)
-        api.speak()
-        until(lambda: it.has_all and it.reflector.is_synced)
+        heal(api)
+        it.catch_up()
         assert {each.key for each in it.store.of("ml/a")} == {key for key in on_server(api) if key.startswith("ml/a")}
         assert it.reflector.relists["resync"] == 0
 
