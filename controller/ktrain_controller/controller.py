@@ -41,7 +41,9 @@ class Controller:
         self.queue = WorkQueue(clock=time.monotonic, on_taken=self.metrics.waited.observe)
         self.watches = Watches.of(cluster, options.namespace, self.metrics, say, has_nodes=options.has_nodes)
         self._ends = Ends(self._now)
-        self._heartbeats = Heartbeats(self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self.metrics)
+        self._heartbeats = Heartbeats(
+            self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self.metrics, say=say
+        )
         self._stop = threading.Event()
         self._allowance = Allowance(options.actions_per_minute)
         self._sampler = self._make_sampler()
@@ -153,8 +155,8 @@ class Controller:
         return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.metrics.registry)
 
     def _healthz(self) -> tuple[int, str, bytes]:
-        if not self.workers.are_alive:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"a worker has died\n"
+        if not (self.workers.are_alive and self.watches.are_alive):
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"a worker or a watch has died\n"
         return HTTPStatus.OK, "text/plain", b"ok\n"
 
     def _readyz(self) -> tuple[int, str, bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ktrain_controller.decision import Decision, Verdict, Wait
+from ktrain_controller.decision import Decision, GiveUp, Verdict, Wait
 from ktrain_controller.observation import Observation
 from ktrain_controller.policies.autoscale import autoscale
 from ktrain_controller.policies.deadline import deadline
@@ -45,5 +45,13 @@ def _policies(seen: Observation) -> tuple[Policy, ...]:
 
 
 def _remember(decision: Decision, now: float) -> Decision:
+    if _is_written(decision):
+        return decision
     past = Past(now, decision.policy, decision.reason, decision.message)
     return replace(decision, state=decision.state.note(past))
+
+
+def _is_written(decision: Decision) -> bool:
+    """Whether it is the end of a job that was decided before, and not carried out: it would be told twice."""
+    last = decision.state.decisions[-1:]
+    return isinstance(decision.deed, GiveUp) and any(it.reason == decision.reason for it in last)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from ktrain.voice import Say
 from ktrain_controller.beat import Beat
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Pod
@@ -16,8 +17,11 @@ FEW: Final = 2  # silent jobs that might be silent for reasons of their own
 class Heartbeats:
     """Follows the pods: the first of a job that runs is asked."""
 
-    def __init__(self, pods: Store[Pod], *, now: Callable[[], float], wake: Callable[[str], object], metrics: Metrics):
-        self._pods, self._wake, self._metrics = pods, wake, metrics
+    def __init__(
+        self, pods: Store[Pod], *, now: Callable[[], float], wake: Callable[[str], object], metrics: Metrics, say: Say
+    ) -> None:
+        self._pods, self._wake, self._metrics, self._say = pods, wake, metrics, say
+        self._silent: set[str] = set()
         self.beats: dict[str, Beat] = {}
         self.scraper = Scraper(on_beat=self._hear, on_silence=self._miss, wall=now)
 
@@ -34,6 +38,7 @@ class Heartbeats:
     def forget(self, key: str) -> None:
         """Nobody is there to be asked."""
         self.scraper.forget(key)
+        self._silent.discard(key)
         self.beats.pop(key, None)
 
     def fleet(self, *, may_act: bool) -> Fleet:
@@ -43,9 +48,13 @@ class Heartbeats:
 
     def _hear(self, key: str, beat: Beat) -> None:
         self.beats[key] = beat
+        self._silent.discard(key)
         self._metrics.scrapes.labels("answer").inc()
         self._wake(key)
 
-    def _miss(self, key: str, _reason: str) -> None:
+    def _miss(self, key: str, reason: str) -> None:
+        if key not in self._silent:
+            self._silent.add(key)
+            self._say("silent", job=key, why=reason)
         self._metrics.scrapes.labels("silence").inc()
         self._wake(key)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -20,11 +20,12 @@ OURS: Final = f"{names.MANAGED_BY}=ktrain"
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """One reflector a kind."""
+    """One reflector a kind, each with a thread of its own."""
 
     jobs: Reflector[Job]
     pods: Reflector[Pod]
     nodes: Reflector[Node] | None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
     def of(cls, cluster: Cluster, namespace: str, metrics: Metrics, say: Say, *, has_nodes: bool) -> "Watches":
@@ -58,7 +59,14 @@ class Watches:
     def start(self, stop: threading.Event) -> None:
         """A thread each."""
         for it in self.all:
-            threading.Thread(target=it.run, args=(stop,), name=f"watch-{it.kind.plural}", daemon=True).start()
+            thread = threading.Thread(target=it.run, args=(stop,), name=f"watch-{it.kind.plural}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether none has died of a bug: nothing would be heard of its kind any more."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def wake(self, add: Callable[[str], object]) -> None:
         """From now on `add(key)` is called for each job that a change is about."""

@@ -2,91 +2,30 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from hack.cluster import controller, daemons, s3
-from hack.cluster.kubectl import apply, get, kubectl
-from hack.cluster.layout import LOGS, S3
+from hack.cluster import controller, daemons
+from hack.cluster.kubectl import apply, kubectl
 from ktrain.cluster import JOB
-from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_POLICY, ANNOTATION_STATE
-from ktrain.storage import open_storage
-from ktrain_controller.state import State, read_state
+from ktrain.names import ANNOTATION_POLICY, ANNOTATION_STATE
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
+from tests.cluster.steer import FLAGS, STEERED, attempt, deletions, document, events, log, prepare, reasons, state, uids
 
 pytestmark = pytest.mark.slow
-STEERED = "steered"
 FOREIGN = "foreign"
-FLAGS = (
-    f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=12", "--hang-margin-seconds=5",
-    "--start-seconds=20", "--sample-seconds=1",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def steered(cluster: str) -> Iterator[str]:
     """A controller for one namespace, which also knows nodes; returns the worker image."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STEERED, "labels": labels}})
-    s3.secret(STEERED)
-    kubectl("-n", STEERED, "delete", "pytorchjobs", "--all", "--wait")
-    with s3.keys_in_environment():  # runs of before would be resumed, by later attempts
-        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(STEERED)
-    controller.install(namespace=STEERED)
-    controller.look_at_nodes()
+    prepare()
     daemons.stop("controller-a")  # of a run that was broken off
     controller.start("controller-a", *FLAGS, "--port=8081")
     until("it leads", lambda: "event=leads " in log("controller-a"))
     yield cluster
     daemons.stop("controller-a")
-
-
-def log(name: str) -> str:
-    path = LOGS / f"{name}.log"
-    return path.read_text() if path.exists() else ""
-
-
-def document(job: Job) -> dict[str, Any]:
-    return admin().get(JOB, STEERED, job.name)
-
-
-def state(job: Job) -> State:
-    return read_state(document(job)["metadata"]["annotations"].get(ANNOTATION_STATE, ""))
-
-
-def attempt(job: Job) -> int:
-    return int(document(job)["metadata"]["annotations"][ANNOTATION_ATTEMPT])
-
-
-def reasons(job: Job) -> list[str]:
-    return [it.reason for it in state(job).decisions]
-
-
-def events(job: Job) -> Mapping[str, str]:
-    """Its reasons, and what they say."""
-    found = get("-n", STEERED, "events")["items"]
-    return {
-        it["reason"]: it["message"]
-        for it in found
-        if it["involvedObject"]["name"] == job.name and it["source"].get("component") == "ktrain-controller"
-    }
-
-
-def uids(job: Job) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in job.pods().values()}
-
-
-def deletions(job: Job) -> Counter[str]:
-    """Of its pods, by uid, as the API server's audit log has them."""
-    found: Counter[str] = Counter()
-    for line in controller.audited():
-        target = line.get("objectRef", {})
-        is_pod = line["verb"] == "delete" and target.get("resource") == "pods" and target.get("namespace") == STEERED
-        if is_pod and target["name"].startswith(f"{job.name}-worker-") and line["responseStatus"]["code"] < 300:
-            found[line["requestObject"]["preconditions"]["uid"]] += 1
-    return found
 
 
 def test_a_rank_that_is_killed_is_its_launchers_affair(steered: str) -> None:

@@ -1,0 +1,78 @@
+"""A namespace that a controller looks after: its flags, and what it has said and done there."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hack.cluster import controller, s3
+from hack.cluster.kubectl import apply, get, kubectl
+from hack.cluster.layout import LOGS, S3
+from ktrain.cluster import JOB
+from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_STATE
+from ktrain.storage import open_storage
+from ktrain_controller.state import State, read_state
+from tests.cluster.jobs import Job, admin
+
+STEERED = "steered"
+FLAGS = (
+    f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=12", "--hang-margin-seconds=5",
+    "--start-seconds=20", "--sample-seconds=1",
+)  # fmt: skip
+
+
+def prepare() -> None:
+    """The namespace, empty, with keys for storage; and the controller's rights."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STEERED, "labels": labels}})
+    s3.secret(STEERED)
+    kubectl("-n", STEERED, "delete", "pytorchjobs", "--all", "--wait")
+    with s3.keys_in_environment():  # runs of before would be resumed, by later attempts
+        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(STEERED)
+    controller.install(namespace=STEERED)
+    controller.look_at_nodes()
+
+
+def log(name: str) -> str:
+    path = LOGS / f"{name}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def document(job: Job) -> dict[str, Any]:
+    return admin().get(JOB, STEERED, job.name)
+
+
+def state(job: Job) -> State:
+    return read_state(document(job)["metadata"]["annotations"].get(ANNOTATION_STATE, ""))
+
+
+def attempt(job: Job) -> int:
+    return int(document(job)["metadata"]["annotations"][ANNOTATION_ATTEMPT])
+
+
+def reasons(job: Job) -> list[str]:
+    return [it.reason for it in state(job).decisions]
+
+
+def events(job: Job) -> Mapping[str, str]:
+    """Its reasons, and what they say."""
+    found = get("-n", STEERED, "events")["items"]
+    return {
+        it["reason"]: it["message"]
+        for it in found
+        if it["involvedObject"]["name"] == job.name and it["source"].get("component") == "ktrain-controller"
+    }
+
+
+def uids(job: Job) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in job.pods().values()}
+
+
+def deletions(job: Job) -> Counter[str]:
+    """Of its pods, by uid, as the API server's audit log has them."""
+    found: Counter[str] = Counter()
+    for line in controller.audited():
+        target = line.get("objectRef", {})
+        is_pod = line["verb"] == "delete" and target.get("resource") == "pods" and target.get("namespace") == STEERED
+        if is_pod and target["name"].startswith(f"{job.name}-worker-") and line["responseStatus"]["code"] < 300:
+            found[line["requestObject"]["preconditions"]["uid"]] += 1
+    return found

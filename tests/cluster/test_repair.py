@@ -1,0 +1,120 @@
+"""The controller while a part of the cluster breaks: a node, its link, the API server, Prometheus; and a job without any controller."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from hack.cluster import cluster as testbed
+from hack.cluster import controller, daemons, network, nodes, prometheus
+from hack.cluster.kubectl import get, kubectl
+from hack.cluster.layout import Node, nodes_up
+from ktrain.names import Exit
+from ktrain.records import read_records
+from tests.cluster.jobs import COUNT, CRASH, Job, started, until, visits
+from tests.cluster.steer import FLAGS, STEERED, attempt, events, log, prepare, reasons, state, uids
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+
+@pytest.fixture(scope="module")
+def steered(cluster: str) -> Iterator[str]:
+    """A controller that also asks Prometheus."""
+    prepare()
+    controller.start("controller-r", *FLAGS, "--port=8083", f"--prometheus={prometheus.URL}")
+    until("it leads", lambda: "event=leads " in log("controller-r"))
+    yield cluster
+    daemons.stop("controller-r")
+
+
+def _is_ready(node: Node) -> bool:
+    conditions = get("node", node.name)["status"]["conditions"]
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+
+
+def _spare() -> Node:
+    """A node without the operator, which has to go on."""
+    (operator,) = get("-n", "kubeflow", "pods")["items"]
+    return next(it for it in nodes_up() if it.name != operator["spec"]["nodeName"])
+
+
+def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> None:
+    job = started("node-dead", steered, "trainer.duration=4ep", namespace=STEERED)
+    node = _spare()
+    lost = next(it for it in job.pods().values() if it["spec"]["nodeName"] == node.name)["metadata"]["uid"]
+    nodes.kill(node)
+    try:
+        until("replaced", lambda: lost not in uids(job) and len(uids(job)) == 2)
+        assert job.wait("Succeeded", "Failed") == "Succeeded"
+    finally:
+        nodes.revive(node)
+        until("the node is back", lambda: _is_ready(node), seconds=90)
+    assert visits(job.storage()) == {4.0}
+    assert f"node {node.name} does not answer" in events(job)["NodeLost"]
+    assert reasons(job) == ["NodeLost"]
+    assert state(job).incidents == ()
+    assert attempt(job) == 2
+    assert state(job).avoid.keys() == {node.name}
+
+
+def test_a_zombie_on_a_node_that_comes_back_commits_nothing(steered: str) -> None:
+    """Only the API has lost the node; its pod trains on, and S3 still answers it."""
+    job = Job("cut-off", steered, nodes="{min: 1, max: 1}", file=COUNT, namespace=STEERED)
+    kubectl("cordon", next(it for it in nodes_up() if it != _spare()).name)
+    assert job.submit("trainer.eval.every=1000step").returncode == 0
+    until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
+    old, node = job.pods()[0]["metadata"]["uid"], _spare()
+    try:
+        kubectl("uncordon", next(it for it in nodes_up() if it != node).name)
+        network.cut_api(node)
+        until("another pod", lambda: bool(job.pods()) and job.pods()[0]["metadata"]["uid"] != old)
+        assert job.wait("Succeeded", "Failed") == "Succeeded"
+    finally:
+        network.mend(node)
+        until("the node is back", lambda: _is_ready(node), seconds=90)
+    told = [json.loads(job.storage().get(it.key)[0])["message"] for it in job.storage().list("state/verdict-a0001")]
+    assert any("has taken over, a0001-e0001 must not write any more" in message for message in told), told
+    assert visits(job.storage()) == {2.0}
+    assert reasons(job) == ["NodeLost"]
+
+
+def test_an_api_server_that_restarts_costs_no_restart(steered: str) -> None:
+    job = started("api-away", steered, namespace=STEERED)
+    testbed.restart_api()
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert len(read_records(job.storage()).of("start")) == 1
+    assert reasons(job) == []
+
+
+def test_a_query_decides_how_many_nodes_and_each_sample_is_seen_once(steered: str) -> None:
+    """One node, two from step 100 on, one again from step 300 on."""
+    step = "max(ktrain_step{namespace='steered'})"
+    query = f"0.5 + 1.5 * scalar(({step} > bool 100) * ({step} < bool 300))"
+    scale = f'autoscale={{query: "{query}", target: 1, min: 1, max: 2, cooldown: 1s}}'
+    job = started("scaled", steered, "trainer.duration=4ep", scale, namespace=STEERED)
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert visits(job.storage()) == {4.0}
+    worlds = [it["world_size"] for it in read_records(job.storage()).all if it["kind"] == "start"]
+    assert worlds == [2, 1, 2, 1]
+    assert reasons(job).count("Rescaled") == 3
+    assert state(job).incidents == ()
+
+
+def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
+    daemons.stop("prometheus")
+    try:
+        scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
+        job = started("held", steered, scale, namespace=STEERED)
+        assert job.wait("Succeeded", "Failed") == "Succeeded"
+    finally:
+        prometheus.start()
+    assert (attempt(job), reasons(job)) == (1, [])
+
+
+def test_without_any_controller_a_job_keeps_its_budget(cluster: str) -> None:
+    job = Job("alone", cluster, file=CRASH)
+    assert job.submit("restart={max: 2, window: 1h, backoff: {base: 1s, cap: 2s}, inPlace: 0}").returncode == 0
+    assert job.wait("Failed") == "Failed"
+    verdicts = [json.loads(job.storage().get(it.key)[0]) for it in job.storage().list("state/verdict-")]
+    (last,) = {it["message"] for it in verdicts if it["code"] == Exit.EXHAUSTED}
+    assert last.startswith("gave up after 3 failures in 1h without a newer checkpoint")
