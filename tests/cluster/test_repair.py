@@ -9,9 +9,10 @@ from hack.cluster import cluster as testbed
 from hack.cluster import controller, daemons, network, nodes, prometheus
 from hack.cluster.kubectl import get, kubectl
 from hack.cluster.layout import Node, nodes_up
+from ktrain.cluster import JOB
 from ktrain.names import Exit
 from ktrain.records import read_records
-from tests.cluster.jobs import COUNT, CRASH, Job, started, until, visits
+from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
 from tests.cluster.steer import FLAGS, STEERED, attempt, events, log, prepare, reasons, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -109,6 +110,31 @@ def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
     finally:
         prometheus.start()
     assert (attempt(job), reasons(job)) == (1, [])
+
+
+def test_a_job_past_its_deadline_ends_and_one_past_its_time_to_live_goes(steered: str) -> None:
+    job = started("late", steered, "trainer.duration=99ep", "deadline=15s", "ttl=5s", namespace=STEERED)
+    assert job.wait("Failed") == "Failed"
+    assert "took longer than 15s" in document(job)["status"]["conditions"][-1]["message"]
+    until("the object is gone", lambda: admin().find(JOB, STEERED, job.name) is None)
+
+
+def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
+    """Both ways: nothing was refused, and nothing is granted that was not used."""
+    used = set()
+    for line in controller.audited():
+        target = line["objectRef"]
+        assert line["responseStatus"]["code"] != 403, line["requestURI"]
+        name = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
+        used.add((target.get("apiGroup", ""), name, line["verb"]))
+    granted = {
+        (group, resource, verb)
+        for rule in (*controller.rules(has_nodes=True), *controller.lease_rules())
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert used == granted
 
 
 def test_without_any_controller_a_job_keeps_its_budget(cluster: str) -> None:
