@@ -13,7 +13,7 @@ from ktrain.cluster import JOB
 from ktrain.names import Exit
 from ktrain.records import read_records
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
-from tests.cluster.steer import FLAGS, STEERED, attempt, events, log, prepare, reasons, state, uids
+from tests.cluster.steer import FLAGS, STEERED, attempt, document, events, log, prepare, reasons, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
