@@ -14,6 +14,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from ktrain.errors import PeerLostError, StorageError
 from ktrain.history import Token
 from ktrain.names import Exit
+from ktrain.snapshot import Snapshot
 from ktrain_launcher import exits
 from ktrain_launcher.board import Inbox, Rank
 from ktrain_launcher.control import News
@@ -23,12 +24,13 @@ from ktrain_launcher.exits import Ended
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.nursery import Child
 from ktrain_launcher.parts import Parts, Round
+from ktrain_launcher.process import state_of
 from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import ClosedError
+from ktrain_launcher.suspects import PATIENCE_SECONDS, SETTLE_SECONDS, Suspect, worst
 
 MONITOR_SECONDS: Final = 0.1
 NODES_PER_TICK: Final = 100  # so many launchers may ask node 0's store in one monitor interval
-DUMP_SECONDS: Final = 1.0
 
 
 class Agent(LocalElasticAgent):
@@ -204,22 +206,47 @@ class Agent(LocalElasticAgent):
             round_.is_alone = True
 
     def _heed_hang(self, round_: Round) -> None:
-        if self._p.stop.is_requested or round_.ranks.failed or round_.news_at is not None:
+        if self._p.stop.is_requested or round_.ranks.failed or round_.news_at is not None or round_.is_alone:
             return
         snapshots = self._p.board.snapshots()
         limits = (self._p.watch.limit(snapshot).total_seconds() for snapshot in snapshots.values())
         self._p.tally.hang_limit = max(limits, default=None)
         hung = self._p.watch.hung(snapshots, time.monotonic())
         if hung is None or hung[0] not in round_.ranks.alive:
-            return
-        rank, limit = hung
-        message = f"rank {rank} made no step for {limit.total_seconds():g} s (step {snapshots[rank].step}, phase {snapshots[rank].phase})"
-        self._p.say("hang", rank=rank, limit_seconds=limit.total_seconds(), step=snapshots[rank].step)
+            self._clear(round_)
+        elif round_.suspect is None:
+            self._suspect(round_, snapshots[hung[0]], hung[1])
+        else:
+            self._judge_hang(round_, round_.suspect)
+
+    def _suspect(self, round_: Round, snapshot: Snapshot, limit: timedelta) -> None:
+        """All launchers whose ranks stand still say so, and let them write down where; then one of them is blamed."""
+        process = state_of(round_.ranks.pid(snapshot.rank))
+        suspect = Suspect(
+            self._p.control.node, snapshot.rank, snapshot.step, snapshot.phase, limit.total_seconds(), process
+        )
+        self._p.say(
+            "hang", rank=suspect.rank, limit_seconds=suspect.seconds, step=suspect.step, process=process or None
+        )
         round_.ranks.ask_for_stacks()
-        self._p.stop.wait(DUMP_SECONDS)
-        round_.ranks.blame(rank, Exit.HANG, message)
-        self._p.board.end(rank, Exit.HANG)
+        round_.suspect, round_.suspected_at = suspect, time.monotonic()
+        self._p.control.suspect(round_.number, suspect)
+
+    def _judge_hang(self, round_: Round, mine: Suspect) -> None:
+        age = time.monotonic() - round_.suspected_at
+        if age < SETTLE_SECONDS:
+            return
+        if worst([mine, *self._p.control.suspects(round_.number)]) != mine and age < SETTLE_SECONDS + PATIENCE_SECONDS:
+            return
+        round_.ranks.blame(mine.rank, Exit.HANG, mine.message)
+        self._p.board.end(mine.rank, Exit.HANG)
         self._p.tally.exited(Exit.HANG)
+
+    def _clear(self, round_: Round) -> None:
+        if round_.suspect is not None:
+            self._p.say("hang_over", rank=round_.suspect.rank)
+            round_.suspect = None
+            self._p.control.suspect(round_.number, None)
 
     @property
     def _grace(self) -> timedelta:

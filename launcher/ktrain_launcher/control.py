@@ -9,6 +9,7 @@ from ktrain.errors import FencedError, PeerLostError
 from ktrain.names import Exit
 from ktrain_launcher.exits import ECHOES
 from ktrain_launcher.stores import DistError, TCPStore
+from ktrain_launcher.suspects import Suspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,17 @@ class Control:
     def have_left(self) -> bool:
         """Whether all other launchers have left."""
         return self._count("left") >= self.num_nodes - 1
+
+    # -- hangs ------------------------------------------------------------------------------------------------------
+    def suspect(self, round_: int, suspect: Suspect | None) -> None:
+        """Our rank that stands still; None: it moves again."""
+        with self._talking():
+            self.store.set(f"{round_}/hung/{self.node}", json.dumps(asdict(suspect)) if suspect else "")
+
+    def suspects(self, round_: int) -> list[Suspect]:
+        """Of all nodes that have told."""
+        found = (self._peek(f"{round_}/hung/{node}") for node in range(self.num_nodes))
+        return [Suspect(**json.loads(text)) for text in found if text]
 
     # -- the store ---------------------------------------------------------------------------------------------------
     def _first(self, key: str, value: str) -> bool:

@@ -20,6 +20,7 @@ from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.stores import Pause
+from ktrain_launcher.suspects import Suspect
 from ktrain_launcher.tally import Tally
 
 
@@ -60,4 +61,6 @@ class Round:
     ended: float | None = None  # the same, when its ranks were over
     news_at: float | None = None  # monotonic, when others wanted the next round
     news_cause: Cause | None = None
+    suspect: Suspect | None = None  # a rank of ours that makes no step
+    suspected_at: float = 0.0  # monotonic
     is_alone: bool = False  # node 0's launcher has left, and we only finish what we have

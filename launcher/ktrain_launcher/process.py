@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 
 def ask_to_stop(pid: int) -> None:
@@ -18,6 +19,14 @@ def ask_for_stacks(pid: int) -> None:
 def ask_to_save(pid: int) -> None:
     """SIGUSR2: the trainer saves after this step, others ignore it."""
     _send(pid, signal.SIGUSR2)
+
+
+def state_of(pid: int) -> str:
+    """One letter of the kernel's, such as T for stopped; empty where there is no /proc, or no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def reap_group(leader: int) -> None:

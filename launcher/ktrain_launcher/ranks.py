@@ -65,6 +65,10 @@ class Ranks:
         """Those that have not been seen to leave."""
         return [rank for rank in self._processes if rank not in self.ended]
 
+    def pid(self, rank: int) -> int:
+        """Of its process."""
+        return self._processes[rank].pid
+
     def ask_to_stop(self) -> None:
         """SIGTERM, once to each."""
         for rank in self.alive:

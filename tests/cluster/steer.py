@@ -15,7 +15,7 @@ from tests.cluster.jobs import Job, admin
 
 STEERED = "steered"
 FLAGS = (
-    f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=12", "--hang-margin-seconds=5",
+    f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
     "--start-seconds=20", "--sample-seconds=1",
 )  # fmt: skip
 

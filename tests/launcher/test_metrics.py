@@ -247,7 +247,10 @@ def test_a_socket_path_that_is_too_long_is_shortened(tmp_path: Path) -> None:
 
 def test_the_server_answers_its_three_pages_and_no_other() -> None:
     server = Server(
-        Pages(ME, board(replace(full(), loss=float("nan"))), Tally()).routes, setting="spec.metrics.port", bind="127.0.0.1", port=0
+        Pages(ME, board(replace(full(), loss=float("nan"))), Tally()).routes,
+        setting="spec.metrics.port",
+        bind="127.0.0.1",
+        port=0,
     )
     base = f"http://127.0.0.1:{server.port}"
     try:
