@@ -30,6 +30,7 @@ def command(
         age = progress.length(row["age_seconds"])
         typer.echo(
             f"{row['namespace']:<20} {row['name']:<32} {row['state']:<10} {row['nodes']:>3} nodes  attempt {row['attempt']}  {age}"
+            + (f"  {row['reason']}" if row["reason"] else "")
         )
     return CliExit.OK
 
@@ -37,7 +38,7 @@ def command(
 def _row(job: dict[str, Any]) -> dict[str, Any]:
     me = job["metadata"]
     born = datetime.fromisoformat(me["creationTimestamp"].replace("Z", "+00:00"))
-    from ktrain.status.word import word
+    from ktrain.status.word import reason, word
 
     return {
         "namespace": me["namespace"],
@@ -45,5 +46,6 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
         "state": word(job),
         "nodes": job["spec"]["pytorchReplicaSpecs"]["Worker"].get("replicas", 1),
         "attempt": int(me.get("annotations", {}).get(ANNOTATION_ATTEMPT, "1")),
+        "reason": reason(job),
         "age_seconds": round((datetime.now(UTC) - born).total_seconds()),
     }

@@ -21,13 +21,14 @@ def command(
     """Stop all ranks at one step, wait for its commit, then take the pods away. `ktrain resume` goes on with the next step."""
     from ktrain.cluster import Cluster
     from ktrain.jobs.find import find_job, is_suspended
-    from ktrain.jobs.pause import Waiting, suspend
+    from ktrain.jobs.pause import Waiting, keep_suspended, suspend
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace
     job = find_job(cluster, where, name)
     if is_suspended(job):
-        say(f"job {name} is suspended already")
+        was = "paused by the controller, and is yours now" if keep_suspended(cluster, job) else "suspended already"
+        say(f"job {name} is {was}")
         return CliExit.OK
     step = suspend(cluster, job, save=not now, waiting=Waiting(seconds(timeout), say))
     if output is not Format.text:

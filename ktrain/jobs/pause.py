@@ -8,6 +8,7 @@ from typing import Any, Final
 from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
 from ktrain.jobs.ask import ask
+from ktrain.jobs.decided import decided, without_pause
 from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
 from ktrain.jobs.page import state_of
 from ktrain.jobs.resize import resized
@@ -39,6 +40,15 @@ def suspend(cluster: Cluster, job: Object, *, save: bool, waiting: Waiting) -> i
     _set_suspended(cluster, job, {"spec": {"runPolicy": {"suspend": True}}})
     _wait_for_no_pods(cluster, job, waiting)
     return step
+
+
+def keep_suspended(cluster: Cluster, job: Object) -> bool:
+    """Whether a suspended job was paused by the controller, which will not end that pause now. TakenError."""
+    if decided(job).paused_until is None:
+        return False
+    me = job["metadata"]
+    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": without_pause(job)})
+    return True
 
 
 def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:

@@ -155,7 +155,9 @@ class Autoscale(Model):
     """Node count by a PromQL query; elastic jobs only."""
 
     query: str = setting(resume="free", doc="PromQL that gives one number", min_length=1, max_length=4096)
-    target: float = setting(resume="free", doc="value that the query should have; twice as much asks for twice the nodes", gt=0)
+    target: float = setting(
+        resume="free", doc="value that the query should have; twice as much asks for twice the nodes", gt=0
+    )
     min: int = setting(resume="free", doc="fewest nodes", ge=1)
     max: int = setting(resume="free", doc="most nodes", ge=1)
     cooldown: Time = setting("10m", resume="free", doc="least time between two changes", validate_default=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ktrain.jobs.cancel import REASON as CANCELLED
+from ktrain.jobs.decided import BY_CONTROLLER, decided
 from ktrain.jobs.find import index
 from ktrain.status.observe import Facts
 
@@ -31,7 +32,9 @@ class PodState:
 class State:
     """The job in a line, and its pods."""
 
-    what: str  # suspended, pending, starting, rendezvous, training, stopping, held, succeeded, failed, cancelled
+    what: (
+        str  # suspended, paused, pending, starting, rendezvous, training, stopping, held, succeeded, failed, cancelled
+    )
     why: str
     pods: tuple[PodState, ...]
     wanted: int
@@ -48,6 +51,8 @@ def state(facts: Facts) -> State:
     if "Failed" in ended:
         return _failed(facts, ended["Failed"], pods, wanted)
     if spec.get("runPolicy", {}).get("suspend"):
+        if decided(facts.job).paused_until is not None:
+            return State("paused", decided(facts.job).last, pods, wanted)
         return State("suspended", "its pods are gone, its run is kept (spec.runPolicy.suspend)", pods, wanted)
     return _unfinished(facts, pods, wanted)
 
@@ -55,7 +60,8 @@ def state(facts: Facts) -> State:
 def _failed(facts: Facts, condition: Object, pods: tuple[PodState, ...], wanted: int) -> State:
     if str(condition.get("reason", "")) == CANCELLED:
         return State("cancelled", condition["message"], pods, wanted)
-    return State("failed", _failure(facts) or condition["message"], pods, wanted)
+    is_ours = str(condition.get("reason", "")).startswith(BY_CONTROLLER)  # its message says why the job was given up
+    return State("failed", condition["message"] if is_ours else _failure(facts) or condition["message"], pods, wanted)
 
 
 def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:

@@ -14,6 +14,7 @@ Object = dict[str, Any]
 
 def job(*conditions: str, suspend: bool = False, replicas: int = 1) -> Object:
     return {
+        "metadata": {},
         "spec": {"runPolicy": {"suspend": suspend}, "pytorchReplicaSpecs": {"Worker": {"replicas": replicas}}},
         "status": {"conditions": [{"type": it, "status": "True", "message": f"job is {it}"} for it in conditions]},
     }
