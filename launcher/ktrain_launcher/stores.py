@@ -9,6 +9,7 @@ from torch.distributed import DistError
 
 from ktrain.errors import PeerLostError, SpecError
 from ktrain.voice import Say
+from ktrain_launcher import wires
 
 if TYPE_CHECKING:  # the public names are there, but not for type checkers
     from torch._C._distributed_c10d import PrefixStore, TCPStore
@@ -54,9 +55,12 @@ def connect_store(host: str, port: int, *, pause: Pause, say: Say, note: Note) -
         waited += 0.25
     note("")
     try:
-        return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=TIMEOUT)
+        store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=TIMEOUT)
     except DistError as error:
         raise PeerLostError(f"{host}:{port} answers, but not as the launcher of node 0") from error
+    if not wires.guard(port):
+        say("unguarded", host=host, port=port)  # a node that dies is noticed later then
+    return store
 
 
 def _problem(host: str, port: int) -> str:

@@ -120,13 +120,15 @@ def test_a_job_past_its_deadline_ends_and_one_past_its_time_to_live_goes(steered
 
 
 def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
-    """Both ways: nothing was refused, and nothing is granted that was not used."""
-    used = set()
+    """Both ways: nothing was refused for good, and nothing is granted that was not used."""
+    used, refused = set(), set()
     for line in controller.audited():
         target = line["objectRef"]
-        assert line["responseStatus"]["code"] != 403, line["requestURI"]
         name = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
-        used.add((target.get("apiGroup", ""), name, line["verb"]))
+        # For a moment after its start an API server knows no roles: what is allowed later was not refused.
+        (refused if line["responseStatus"]["code"] == 403 else used).add(
+            (target.get("apiGroup", ""), name, line["verb"])
+        )
     granted = {
         (group, resource, verb)
         for rule in (*controller.rules(has_nodes=True), *controller.lease_rules())
@@ -135,6 +137,7 @@ def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
         for verb in rule["verbs"]
     }
     assert used == granted
+    assert refused <= used
 
 
 def test_without_any_controller_a_job_keeps_its_budget(cluster: str) -> None:
