@@ -121,7 +121,8 @@ def test_a_job_past_its_deadline_ends_and_one_past_its_time_to_live_goes(steered
 
 def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
     """Both ways: nothing was refused for good, and nothing is granted that was not used."""
-    used, refused = set(), set()
+    used: set[tuple[str, str, str]] = set()
+    refused: set[tuple[str, str, str]] = set()
     for line in controller.audited():
         target = line["objectRef"]
         name = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
