@@ -1,5 +1,7 @@
 """Does what was decided: write-ahead, each write guarded by leadership, uid and version."""
 
+import hashlib
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +19,8 @@ from ktrain_controller.state import State
 
 Object = dict[str, Any]
 FORCE: Final = 0  # seconds of grace
+TOLD_SECONDS: Final = 5.0
+"""The watch brings a pod's deletion later than the answer to it: so long it is not asked for again."""
 
 
 class NotLeaderError(Exception):
@@ -26,8 +30,12 @@ class NotLeaderError(Exception):
 class Actor:
     """The only part that changes anything; TakenError says that the observation was old."""
 
-    def __init__(self, cluster: Cluster, is_leader: Callable[[], bool], wait: Callable[[], object]) -> None:
-        self._cluster, self._is_leader, self._wait = cluster, is_leader, wait
+    def __init__(
+        self, cluster: Cluster, is_leader: Callable[[], bool], wait: Callable[[], object], *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._cluster, self._is_leader, self._wait, self._clock = cluster, is_leader, wait, clock
+        self._told: dict[tuple[str, bool], float] = {}  # pods that were told to go, by uid and force → when
 
     def act(self, decision: Decision, seen: Observation) -> None:
         """Carries it out, or raises ClusterError, or NotLeaderError, with the rest undone."""
@@ -75,22 +83,28 @@ class Actor:
         return found
 
     def _delete(self, job: Job, pods: tuple[tuple[str, str, bool], ...]) -> None:
+        self._told = {pod: at for pod, at in tuple(self._told.items()) if at > self._clock() - TOLD_SECONDS}
         for number, (name, uid, is_forced) in enumerate(pods):
             if number:
                 reach(Point.BETWEEN_DELETES)
+            if (uid, is_forced) in self._told:
+                continue
             self._guard()
             try:
                 self._cluster.delete(POD, job.namespace, name, uid=uid, grace=FORCE if is_forced else None)
             except TakenError:
                 continue  # another pod has that name by now
+            self._told[uid, is_forced] = self._clock()
 
     def _request(self, deed: Request, state: State, job: Job) -> None:
-        word = Word.new(deed.ask).encode()
-        for name, uid in deed.pods:
+        # Named by what it was decided on: asked again, because the state could not be written, it is the same question.
+        name = hashlib.sha256(f"{job.uid} {job.version}".encode()).hexdigest()[:16]
+        word = Word(deed.ask, name).encode()
+        for pod, uid in deed.pods:
             self._guard()
             change = {"metadata": {"uid": uid, "annotations": {ANNOTATION_REQUEST: word}}}
             try:
-                self._cluster.patch(POD, job.namespace, name, change)
+                self._cluster.patch(POD, job.namespace, pod, change)
             except (MissingError, TakenError):
                 continue  # it has gone, and there is nobody to ask
         reach(Point.AFTER_REQUEST)

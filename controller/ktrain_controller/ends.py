@@ -5,9 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from ktrain_controller.incidents import Kind, kind
 from ktrain_controller.model import Pod
 
 KEPT_SECONDS: Final = 180.0
+EXPLAINS_SECONDS: Final = 360.0
+"""A pod that was taken away explains ends that came after it, and were heard of later: it has to outlive them."""
+
 MAX_PER_JOB: Final = 2000
 
 
@@ -21,19 +25,19 @@ class Ends:
 
     def hear(self, old: Pod | None, new: Pod | None) -> None:
         """The first word of an end counts: what comes later is about its cleaning up."""
-        pod = _ended(old, new, self._now())
-        if pod is None:
-            return
+        now = self._now()
         with self._lock:
-            known = self._found.setdefault(pod.owner, {})
-            if pod.uid not in known and len(known) < MAX_PER_JOB:
-                known[pod.uid] = (self._now(), pod)
+            # After a list that came late, another pod may have the same name: then the old one went before that was made.
+            if old is not None and (new is None or new.uid != old.uid):
+                self._note_gone(old, min(now, new.created) if new else now, now)
+            if new is not None and _is_ending(new):
+                self._note(new, now)
 
     def of(self, owner: str) -> tuple[Pod, ...]:
         """Of this job, the first one first."""
-        since = self._now() - KEPT_SECONDS
+        now = self._now()
         with self._lock:
-            known = {uid: it for uid, it in self._found.get(owner, {}).items() if it[0] > since}
+            known = {uid: it for uid, it in self._found.get(owner, {}).items() if it[0] > now - _kept(it[1])}
             self._found.pop(owner, None)
             if known:
                 self._found[owner] = known
@@ -44,9 +48,29 @@ class Ends:
         with self._lock:
             self._found.pop(owner, None)
 
+    def _note(self, pod: Pod, now: float) -> None:
+        known = self._found.setdefault(pod.owner, {})
+        if pod.uid not in known and len(known) < MAX_PER_JOB:
+            known[pod.uid] = (now, _dated(pod, now))
 
-def _ended(old: Pod | None, new: Pod | None, now: float) -> Pod | None:
-    if new is None:
-        assert old is not None
-        return old if old.phase in {"Failed", "Succeeded"} or old.deleted is not None else replace(old, deleted=now)
-    return new if new.phase in {"Failed", "Succeeded"} or new.deleting is not None else None
+    def _note_gone(self, pod: Pod, at: float, now: float) -> None:
+        """Until then its peers may have lost it. A failure was heard of when it happened, perhaps long ago."""
+        if pod.phase in {"Failed", "Succeeded"}:
+            return
+        self._note(_dated(pod, at), now)
+        known = self._found[pod.owner]
+        if pod.uid in known:
+            known[pod.uid] = (now, replace(known[pod.uid][1], deleting=at))
+
+
+def _is_ending(pod: Pod) -> bool:
+    return pod.phase in {"Failed", "Succeeded"} or pod.deleting is not None
+
+
+def _kept(pod: Pod) -> float:
+    return EXPLAINS_SECONDS if kind(pod) is Kind.FREE else KEPT_SECONDS
+
+
+def _dated(pod: Pod, now: float) -> Pod:
+    """An end of which nobody says when it was: now, and not anew at each look."""
+    return pod if pod.exit is not None or pod.deleted is not None else replace(pod, deleted=now)

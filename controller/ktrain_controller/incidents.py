@@ -65,10 +65,11 @@ def new_incidents(ends: Iterable[Pod], known: tuple[Incident, ...], now: float) 
         ((kind(pod), ended_at(pod, now), pod) for pod in ends if kind(pod) is not Kind.NONE),
         key=lambda it: (order[it[0]], it[1], it[2].index, it[2].uid),
     )
+    taken = [pod for what, _, pod in sorted_ends if what is Kind.FREE]
     for what, at, pod in sorted_ends:
-        if what is Kind.ECHO and now - at < SETTLE_SECONDS:
+        if what is Kind.ECHO and (now - at < SETTLE_SECONDS or any(_explains(it, pod, at, now) for it in taken)):
             continue
-        if not any(_covers(incident, pod, at) for incident in (*known, *found)):
+        if not any(covers(incident, pod, at) for incident in (*known, *found)):
             found.append(Incident(at, what is not Kind.FREE, _describe(pod)))
     return tuple(sorted(found, key=lambda it: it.at))
 
@@ -78,8 +79,18 @@ def unsettled(ends: Iterable[Pod], now: float) -> bool:
     return any(kind(pod) is Kind.ECHO and now - ended_at(pod, now) < SETTLE_SECONDS for pod in ends)
 
 
-def _covers(incident: Incident, pod: Pod, at: float) -> bool:
-    return pod.created <= incident.at and abs(at - incident.at) <= SAME_SECONDS
+def covers(incident: Incident, pod: Pod, at: float) -> bool:
+    """Whether the pod, which ended then, ended by it."""
+    # A pod that ended before it was made: the clock was set back meanwhile, and only the ends can be compared.
+    was_there = pod.created <= incident.at or pod.created > at
+    return was_there and abs(at - incident.at) <= SAME_SECONDS
+
+
+def _explains(taken: Pod, echo: Pod, at: float, now: float) -> bool:
+    """Peers lose a pod that is taken away at any time of its grace period, and its end may be heard of after theirs."""
+    gone = max(ended_at(taken, now), taken.deleting or 0)
+    was_there = echo.created <= gone or echo.created > at
+    return was_there and at <= gone + SAME_SECONDS
 
 
 def _describe(pod: Pod) -> str:

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from ktrain.cluster import EVENT, Cluster
-from ktrain.errors import ClusterError, TakenError
+from ktrain.errors import ClusterError, ForbiddenError, TakenError
 from ktrain.voice import Say
 from ktrain_controller import tell
 from ktrain_controller.act import Actor
@@ -50,11 +50,11 @@ class Reconciler:
         if reading.policy is None:
             return None
         seen = self._world.observe(job, reading.policy, reading.state)
-        self._tell(job, seen.state.decisions, seen.now)
+        is_told = self._tell(job, seen.state.decisions, seen.now)
         verdict = decide(seen)
-        if verdict.decision is None:
-            return verdict.look_again
-        return self._carry_out(verdict.decision, seen, verdict.look_again)
+        if verdict.decision is not None:
+            return self._carry_out(verdict.decision, seen, verdict.look_again)
+        return verdict.look_again if is_told else min(SOON, verdict.look_again or SOON)
 
     def _carry_out(self, decision: Decision, seen: Observation, look_again: float | None) -> float | None:
         if self._is_dry:
@@ -84,10 +84,13 @@ class Reconciler:
                 self._metrics.detection.observe(max(0.0, seen.now - newest.at))
 
     # -- Events --------------------------------------------------------------------------------------------------------
-    def _tell(self, job: Job, decisions: tuple[Past, ...], now: float) -> None:
+    def _tell(self, job: Job, decisions: tuple[Past, ...], now: float) -> bool:
+        """Whether all is told: of a job that has ended nothing else would wake us."""
+        is_told = True
         for past in tell.untold(decisions, self._told.keys(), job, now):
             reach(Point.BEFORE_EVENT)
-            self._post(job, past, tell.event_name(job, past))
+            is_told &= self._post(job, past, tell.event_name(job, past))
+        return is_told
 
     def _tell_problem(self, job: Job, problem: Problem) -> None:
         name = tell.problem_name(job, problem.mark, problem.reason)
@@ -105,15 +108,19 @@ class Reconciler:
             past = Past(seen.now, decision.policy, decision.reason, f"dry run: would have acted: {decision.message}")
             self._post(seen.job, past, name)
 
-    def _post(self, job: Job, past: Past, name: str) -> None:
+    def _post(self, job: Job, past: Past, name: str) -> bool:
+        """Whether it is there."""
         try:
             self._cluster.create(EVENT, tell.event(job, past, name))
         except TakenError:  # a controller before us has told it
             self._say("told_before", job=job.key, reason=past.reason)
+        except ForbiddenError as error:  # trying again would not help
+            self._say("event_failed", job=job.key, reason=past.reason, error=error)
         except ClusterError as error:
             self._say("event_failed", job=job.key, reason=past.reason, error=error)
-            return
+            return False
         self._remember(name)
+        return True
 
     def _remember(self, name: str) -> None:
         with self._lock:

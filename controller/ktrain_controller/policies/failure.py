@@ -1,5 +1,7 @@
 """A pod failed: the operator replaces it; what it does not know is when to stop, and when one pod is not enough."""
 
+from dataclasses import replace
+
 from ktrain_controller.budget import is_spent
 from ktrain_controller.decision import Decision, Wait
 from ktrain_controller.incidents import SETTLE_SECONDS, new_incidents, unsettled
@@ -10,7 +12,8 @@ from ktrain_controller.policies.gang import charge
 def failure(seen: Observation) -> Decision | Wait | None:
     """Counts incidents, not pods; what the job has not to answer for is free."""
     ours = seen.state.intent.uids if seen.state.intent else ()
-    ends = [pod for pod in seen.ends if pod.uid not in ours]
+    # What we ended ourselves is free, and explains what its peers say of it.
+    ends = [replace(pod, is_disrupted=True) if pod.uid in ours else pod for pod in seen.ends]
     charged = [it for it in new_incidents(ends, seen.state.incidents, seen.now) if it.is_charged]
     if charged or _was_spent(seen):
         last = (*seen.state.incidents, *charged)[-1]

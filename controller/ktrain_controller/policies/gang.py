@@ -6,6 +6,7 @@ from typing import Final
 
 from ktrain_controller import budget
 from ktrain_controller.decision import Decision, Deed, GiveUp, Record, Restart, Suspend
+from ktrain_controller.incidents import covers, ended_at
 from ktrain_controller.model import Pod
 from ktrain_controller.observation import Observation
 from ktrain_controller.state import MAX_INCIDENTS, Incident, Intent, Release, State
@@ -50,10 +51,18 @@ def again(
 
 def _count(seen: Observation, incidents: Iterable[Incident]) -> State:
     """A newer commit than at the last incident gives the whole budget back."""
-    has_progress = seen.commit > seen.state.commit
-    known = () if has_progress else seen.state.incidents
-    kept = budget.charged((*known, *incidents), seen.policy.restart, seen.now)
+    known = seen.state.incidents
+    if seen.commit > seen.state.commit:
+        known = tuple(_forgiven(seen, known))
+    since = seen.now - seen.policy.restart.window.total_seconds()
+    kept = [it for it in (*known, *incidents) if it.at > since]
     return replace(seen.state, incidents=tuple(kept)[-MAX_INCIDENTS:], commit=seen.commit)
+
+
+def _forgiven(seen: Observation, known: Iterable[Incident]) -> Iterable[Incident]:
+    """Free from now on, and kept for as long as their ends are remembered: those would be counted again."""
+    ends = [(pod, ended_at(pod, seen.now)) for pod in seen.ends]
+    return (replace(it, is_charged=False) for it in known if any(covers(it, pod, at) for pod, at in ends))
 
 
 def _given_up(seen: Observation, count: int, message: str) -> str:
