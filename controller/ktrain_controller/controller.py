@@ -24,6 +24,7 @@ from ktrain_controller.prometheus import Prometheus
 from ktrain_controller.queue import WorkQueue
 from ktrain_controller.reconcile import Reconciler
 from ktrain_controller.sampler import Sampler
+from ktrain_controller.watch import REASONS
 from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
 from ktrain_controller.world import World
@@ -142,11 +143,15 @@ class Controller:
         ask("ktrain_controller_jobs", "Jobs that are known.", lambda: float(len(self.watches.jobs.store)))
         ask("ktrain_controller_pods", "Pods that are known.", lambda: float(len(self.watches.pods.store)))
         ask("ktrain_controller_watch_age_seconds", "Since a watch was heard of.", self._ages, "kind")
+        ask("ktrain_controller_watch_relists_total", "Full lists after the first.", self._relists, "reason")
         ask("ktrain_controller_silent_launchers", "Jobs whose launcher does not answer.", self._silent)
         return {"/metrics": self._metrics_page, "/healthz": self._healthz, "/readyz": self._readyz}
 
     def _ages(self) -> dict[str, float]:
         return {it.kind.plural: it.age for it in self.watches.all}
+
+    def _relists(self) -> dict[str, float]:
+        return {reason: float(sum(it.relists[reason] for it in self.watches.all)) for reason in REASONS}
 
     def _silent(self) -> float:
         return float(self._heartbeats.scraper.silent_share()[0])

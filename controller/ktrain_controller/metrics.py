@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ktrain_controller.decision import Decision
@@ -64,7 +64,7 @@ class Metrics:
     def ask_at_scrape(
         self, name: str, text: str, value: Callable[[], float | dict[str, float]], label: str = ""
     ) -> None:
-        """A gauge that is read when it is scraped; a dict gives one series per key."""
+        """A gauge, or a counter if its name ends so, that is read when it is scraped; a dict gives one series per key."""
         self.registry.register(_Asked(name, text, value, label))
 
 
@@ -74,7 +74,8 @@ class _Asked(Collector):
 
     def collect(self) -> Iterable[Metric]:
         found = self._value()
-        family = GaugeMetricFamily(self._name, self._text, labels=[self._label] if self._label else [])
+        made = CounterMetricFamily if self._name.endswith("_total") else GaugeMetricFamily
+        family = made(self._name, self._text, labels=[self._label] if self._label else [])
         for key, value in (found if isinstance(found, dict) else {"": found}).items():
             family.add_metric([key] if self._label else [], value)
         yield family

@@ -12,6 +12,7 @@ from ktrain_controller.act import Actor
 from ktrain_controller.decide import decide
 from ktrain_controller.decision import Decision, Sweep
 from ktrain_controller.failpoint import Point, reach
+from ktrain_controller.latency import Latency
 from ktrain_controller.limit import Allowance
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Job
@@ -33,6 +34,7 @@ class Reconciler:
     ) -> None:  # fmt: skip
         self._world, self._cluster, self._actor = world, cluster, actor
         self._allowance, self._metrics, self._say, self._is_dry = allowance, metrics, say, is_dry
+        self._latency = Latency(metrics.restart.observe)
         self._told: dict[str, None] = {}  # in order of telling
         self._lock = threading.Lock()
 
@@ -41,6 +43,7 @@ class Reconciler:
         job = self._world.jobs.get(key)
         if job is None:
             self._world.ends.drop(key)
+            self._latency.forget(key)
             return None
         if job.is_suspended or job.has_ended:
             self._world.ends.drop(key)
@@ -50,6 +53,7 @@ class Reconciler:
         if reading.policy is None:
             return None
         seen = self._world.observe(job, reading.policy, reading.state)
+        self._latency.look(seen)
         is_told = self._tell(job, seen.state.decisions, seen.now)
         verdict = decide(seen)
         if verdict.decision is not None:
@@ -69,7 +73,8 @@ class Reconciler:
         except TakenError:  # the watch has not brought the newest version yet; it will, and wake us
             return 1.0
         self._metrics.decided(decision)
-        self._note_latency(decision, seen)
+        self._latency.begin(decision, seen)
+        self._note_detection(decision, seen)
         if not isinstance(decision.deed, Sweep):
             self._say(
                 "decided", job=seen.job.key, policy=decision.policy, reason=decision.reason, message=decision.message,
@@ -77,7 +82,7 @@ class Reconciler:
             )  # fmt: skip
         return SOON
 
-    def _note_latency(self, decision: Decision, seen: Observation) -> None:
+    def _note_detection(self, decision: Decision, seen: Observation) -> None:
         if decision.policy == "failure" and seen.ends:
             newest = max(decision.state.incidents, key=lambda it: it.at, default=None)
             if newest:

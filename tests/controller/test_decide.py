@@ -12,7 +12,7 @@ from ktrain.request import Ask
 from ktrain_controller.beat import RankBeat
 from ktrain_controller.decide import decide
 from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
-from ktrain_controller.incidents import Kind, kind, new_incidents
+from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind, new_incidents
 from ktrain_controller.observation import Fleet, Observation
 from ktrain_controller.sample import Sample
 from ktrain_controller.state import Intent, Release, State, read_state
@@ -121,13 +121,13 @@ def test_who_answers_for_an_end(end: Any, expected: Kind) -> None:
 def test_an_echo_waits_for_its_cause_and_then_counts() -> None:
     echo = failed(1, 200)
     assert decide(seen(ends=(echo,))).decision is None
-    assert decide(seen(ends=(echo,))).look_again == 5
-    assert decision(seen(ends=(echo,), now=NOW + 5)).state.incidents[0].what.startswith("demo-worker-1")
+    assert 0 < (decide(seen(ends=(echo,))).look_again or 0) <= SETTLE_SECONDS
+    assert decision(seen(ends=(echo,), now=NOW + SETTLE_SECONDS)).state.incidents[0].what.startswith("demo-worker-1")
 
 
 def test_an_echo_of_a_preemption_is_free() -> None:
     ends = (pod(0, deleted=NOW - 3, deleting=NOW + 27), failed(1, 200))
-    assert decide(seen(ends=ends, now=NOW + 10)).decision is None
+    assert decide(seen(ends=ends, now=NOW + SETTLE_SECONDS)).decision is None
 
 
 def test_pods_that_we_deleted_ourselves_are_no_failure() -> None:
@@ -139,14 +139,14 @@ def test_pods_that_we_deleted_ourselves_are_no_failure() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([139, 137, 143, 200]), st.floats(0, 500)), max_size=8))
 def test_incidents_do_not_depend_on_the_order_in_which_ends_are_told(ends: list[tuple[int, int, float]]) -> None:
     pods = [failed(index, code, at=NOW - ago, uid=f"u{n}") for n, (index, code, ago) in enumerate(ends)]
-    assert new_incidents(pods, (), NOW + 9) == new_incidents(pods[::-1], (), NOW + 9)
+    assert new_incidents(pods, (), NOW + SETTLE_SECONDS) == new_incidents(pods[::-1], (), NOW + SETTLE_SECONDS)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([139, 200]), st.floats(0, 500)), max_size=8))
 def test_seen_again_ends_make_no_new_incidents(ends: list[tuple[int, int, float]]) -> None:
     pods = [failed(index, code, at=NOW - ago, uid=f"u{n}") for n, (index, code, ago) in enumerate(ends)]
-    assert new_incidents(pods, new_incidents(pods, (), NOW + 9), NOW + 9) == ()
+    assert new_incidents(pods, new_incidents(pods, (), NOW + SETTLE_SECONDS), NOW + SETTLE_SECONDS) == ()
 
 
 # -- a pause -----------------------------------------------------------------------------------------------------------
