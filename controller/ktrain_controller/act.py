@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from ktrain.cluster import JOB, POD, Cluster
@@ -55,7 +56,7 @@ class Actor:
             case Request() as deed:
                 self._request(deed, decision.state, seen.job)
             case GiveUp():
-                self._give_up(decision, seen.job)
+                self._give_up(decision, seen)
             case Remove():
                 self._guard()
                 self._cluster.delete(JOB, seen.job.namespace, seen.job.name, uid=seen.job.uid)
@@ -110,12 +111,13 @@ class Actor:
         reach(Point.AFTER_REQUEST)
         self._patch(job, patches.remember(job, state))
 
-    def _give_up(self, decision: Decision, job: Job) -> None:
+    def _give_up(self, decision: Decision, seen: Observation) -> None:
         """The state first: whoever finds it without the condition comes to the same end."""
+        job, at = seen.job, datetime.fromtimestamp(seen.now, UTC)  # by the clock that its time to live is measured with
         written = self._patch(job, patches.remember(job, decision.state))
         reach(Point.BEFORE_VERDICT)
         self._guard()
-        change = failed(written, reason=f"Ktrain{decision.reason}", message=decision.message)
+        change = failed(written, reason=f"Ktrain{decision.reason}", message=decision.message, at=at)
         self._cluster.patch(JOB, job.namespace, job.name, change, sub="status")
         reach(Point.AFTER_VERDICT)
 

@@ -36,9 +36,9 @@ def mark_failed(cluster: Cluster, job: Object, *, reason: str, message: str) -> 
     raise TakenError(f"job {me['name']} changes all the time; try again")
 
 
-def failed(job: Object, *, reason: str, message: str) -> Object:
-    """The patch of its status that ends the job: the operator keeps it, and takes the pods away."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def failed(job: Object, *, reason: str, message: str, at: datetime | None = None) -> Object:
+    """The patch of its status that ends the job, now or `at`: the operator keeps it, and takes the pods away."""
+    now = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     others = [it | ({"status": "False"} if it["type"] == "Running" else {}) for it in conditions(job)]
     ending = {
         "type": "Failed", "status": "True", "reason": reason, "message": message,

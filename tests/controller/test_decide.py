@@ -238,6 +238,13 @@ def test_a_pod_that_cannot_end_is_swept_by_force_until_it_is_gone() -> None:
     assert found.deed == Sweep((("demo-worker-1", "pod-1", True),))
 
 
+def test_a_pod_that_a_finalizer_holds_keeps_nobody_from_deciding() -> None:
+    state = State(intent=Intent(2, "NodeLost", ("pod-1",), ("pod-1",)))
+    held = pod(1, deleting=NOW - 9, deleted=NOW - 9)
+    found = decision(seen(job=job(attempt=2), state=state, pods=(pod(0), held), ends=(failed(0),)))
+    assert found.reason == "PodFailed"
+
+
 def test_an_intent_whose_pods_are_gone_asks_for_nothing() -> None:
     state = State(intent=Intent(2, "Hang", ("old-0", "old-1")))
     assert decide(seen(job=job(attempt=2), state=state)).decision is None
