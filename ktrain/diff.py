@@ -12,14 +12,13 @@ from ktrain.resume import Change
 class Effect(StrEnum):
     """What a change takes, from little to much."""
 
-    IN_PLACE = "in place"  # its pods need not know
+    IN_PLACE = "in place"  # its pods need not know: the controller keeps it
     RESTART = "needs a restart"  # new pods, which go on from the last commit
     NEW_JOB = "needs a new job"  # what was trained cannot go on under it
 
 
 _IN_PLACE: Final = (
-    "spec.deadline", "spec.ttl", "spec.autoscale", "spec.restart.max", "spec.restart.window",
-    "metadata.labels", "metadata.annotations",
+    "spec.deadline", "spec.ttl", "spec.autoscale",
 )  # fmt: skip
 _ELSEWHERE: Final = ("metadata.name", "metadata.namespace", "spec.storage.url")
 

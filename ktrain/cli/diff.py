@@ -7,7 +7,7 @@ from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets,
 from ktrain.names import ENV_CODE, CliExit
 
 NEXT = {
-    "in place": "next: {ktrain} submit takes it with the next restart",
+    "in place": "next: {ktrain} submit {file} -n {where}",
     "needs a restart": "next: {ktrain} cancel {name} -n {where} && {ktrain} submit {file} --replace -n {where}",
     "needs a new job": "next: {ktrain} cancel {name} -n {where} && {ktrain} submit {file} --replace --fresh -n {where}",
 }

@@ -1,7 +1,7 @@
 """`ktrain submit`."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from ktrain.names import CliExit
 
 if TYPE_CHECKING:
     from ktrain.cluster import Cluster
+    from ktrain.diff import Difference
     from ktrain.spec import Metadata
     from ktrain.submit.plan import Plan
     from ktrain.taken import Taken
@@ -44,12 +45,15 @@ def command(
     """Check a job file, upload its code, and create the job in the cluster."""
     from ktrain.cluster import Cluster
     from ktrain.submit import create
+    from ktrain.submit.amend import amendable
     from ktrain.submit.load import load_for
     from ktrain.submit.plan import plan
 
     cluster = Cluster.connect(context=context)
     loaded = load_for(job, sets or (), namespace, cluster.namespace)
     _lint(loaded)
+    if not (replace or fresh) and (found := amendable(cluster, loaded)):
+        return _amend(cluster, loaded, *found, is_real=dry_run is DryRun.none)
     replaced = create.ended_job(cluster, loaded.job, replace=replace)
     create.dry_run(cluster, loaded.job, replaced=replaced)
     planned = plan(loaded, cluster, fresh=fresh)
@@ -60,6 +64,22 @@ def command(
     _tell(planned, taken, output, is_created=is_real)
     if is_real and (wait or follow):
         return _see_to_its_end(cluster, loaded.job.metadata, seconds(timeout), is_followed=follow)
+    return CliExit.OK
+
+
+def _amend(
+    cluster: "Cluster", loaded: Loaded, there: dict[str, Any], found: "list[Difference]", *, is_real: bool
+) -> int:
+    """The job goes on as it is, with other settings of the controller."""
+    from ktrain.submit.amend import amend
+
+    if is_real:
+        amend(cluster, there, loaded)
+    for it in found:
+        typer.echo(str(it))
+    me = loaded.job.metadata
+    done = "was changed" if is_real else "would be changed"
+    say(f"job {me.name} in namespace {me.namespace} {done} in place; its pods go on")
     return CliExit.OK
 
 

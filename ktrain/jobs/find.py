@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
 from ktrain.errors import MissingError
+from ktrain.names import ANNOTATION_POLICY
 from ktrain.spec import TrainingJob
+from ktrain.spec.policy import Policy, read_policy
 
 Object = dict[str, Any]
 JOB_NAME: Final = "training.kubeflow.org/job-name"
@@ -62,13 +64,13 @@ def is_suspended(job: Object) -> bool:
 
 
 def spec_of(cluster: Cluster, job: Object) -> TrainingJob:
-    """The resolved spec that the job's pods read; MissingError when ktrain did not make the job."""
+    """The resolved spec that the job's pods read, as amended since; MissingError when ktrain did not make the job."""
     me, template = job["metadata"], worker(job)["template"]["spec"]
     volumes = {volume["name"]: volume for volume in template.get("volumes", ())}
     try:
         config = volumes["ktrain-spec"]["configMap"]["name"]
         document = cluster.get(CONFIG_MAP, me["namespace"], config)["data"]["job.json"]
-        return TrainingJob.model_validate_json(document)
+        return _amended(TrainingJob.model_validate_json(document), job)
     except (KeyError, MissingError):
         raise MissingError(
             f"job {me['name']} in namespace {me['namespace']} has no ConfigMap with its spec; ktrain did not make it, or it was removed"
@@ -77,6 +79,16 @@ def spec_of(cluster: Cluster, job: Object) -> TrainingJob:
         raise MissingError(
             f"the spec of job {me['name']} cannot be read by this ktrain ({error.errors()[0]['msg']}); was it submitted by a newer one?"
         ) from None
+
+
+def _amended(spec: TrainingJob, job: Object) -> TrainingJob:
+    """With what was changed in place, which is in an annotation; a garbled one changes nothing."""
+    try:
+        policy = read_policy((job["metadata"].get("annotations") or {}).get(ANNOTATION_POLICY, ""))
+    except ValidationError:
+        return spec
+    newer = {name: getattr(policy, name) for name in Policy.model_fields}
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update=newer)})
 
 
 def worker(job: Object) -> Object:

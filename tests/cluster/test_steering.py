@@ -120,6 +120,11 @@ def test_diff_says_what_a_change_takes(cluster: str) -> None:
 
     assert diff() == (0, "")
     assert diff("ttl=1d") == (1, "spec.ttl: 7d → 1d  (in place)\n")
+    done = job.submit(*SHORT, "resources={cpu: 1000, memory: 1Gi}", "ttl=1d")
+    assert (done.returncode, done.stdout) == (CliExit.OK, "spec.ttl: 7d → 1d  (in place)\n")
+    assert diff("ttl=1d") == (0, "")
+    assert diff()[1] == "spec.ttl: 1d → 7d  (in place)\n"
+    assert job.submit(*SHORT, "resources={cpu: 1000, memory: 1Gi}").returncode == CliExit.OK
     assert diff("trainer.optim.lr=0.1") == (1, "spec.trainer.optim.lr: 0.003 → 0.1  (needs a restart)\n")
     code, text = diff("trainer.seed=2", "ttl=1d")
     assert code == 1

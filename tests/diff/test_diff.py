@@ -34,9 +34,9 @@ def documents(*sets: str) -> list[dict[str, object]]:
     [
         ("ttl=1d", "spec.ttl", Effect.IN_PLACE),
         ("deadline=1h", "spec.deadline", Effect.IN_PLACE),
-        ("restart.max=3", "spec.restart.max", Effect.IN_PLACE),
+        ("restart.max=3", "spec.restart.max", Effect.RESTART),
         ("restart.inPlace=1", "spec.restart.inPlace", Effect.RESTART),
-        ("metadata.labels.team=a", "metadata.labels", Effect.IN_PLACE),
+        ("metadata.labels.team=a", "metadata.labels", Effect.RESTART),
         ("image=worker:2", "spec.image", Effect.RESTART),
         ("nodes.max=2", "spec.nodes.max", Effect.RESTART),
         ("trainer.duration=20ep", "spec.trainer.duration", Effect.RESTART),

@@ -1,0 +1,46 @@
+"""What can be changed of a job while it trains: the controller reads it from an annotation, and no pod needs to know."""
+
+import json
+from typing import Any, Final
+
+from ktrain.cluster import JOB, Cluster
+from ktrain.diff import Difference, Effect, differences
+from ktrain.errors import MissingError
+from ktrain.jobs.find import ended, environment, spec_of
+from ktrain.load import Loaded
+from ktrain.names import ANNOTATION_POLICY, ENV_CODE
+from ktrain.render.job import resolved
+from ktrain.spec.policy import Policy
+from ktrain.submit.pack import pack
+
+Object = dict[str, Any]
+_NOTHING: Final[list[Difference]] = []
+
+
+def amendable(cluster: Cluster, loaded: Loaded) -> tuple[Object, list[Difference]] | None:
+    """The running job of this name and what the file changes in it; None when there is none, or not all is in place."""
+    me = loaded.job.metadata
+    there = cluster.find(JOB, me.namespace, me.name)
+    if there is None or ended(there):
+        return None
+    found = _differences(cluster, there, loaded)
+    return (there, found) if found and all(it.effect is Effect.IN_PLACE for it in found) else None
+
+
+def amend(cluster: Cluster, there: Object, loaded: Loaded) -> None:
+    """TakenError when the job has changed since."""
+    me = there["metadata"]
+    policy = Policy.of(loaded.job.spec).encode()
+    change = {"uid": me["uid"], "resourceVersion": me["resourceVersion"], "annotations": {ANNOTATION_POLICY: policy}}
+    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": change})
+
+
+def _differences(cluster: Cluster, there: Object, loaded: Loaded) -> list[Difference]:
+    try:
+        old = spec_of(cluster, there)
+    except MissingError:  # not ours, or of another version: whoever creates it says what is in the way
+        return _NOTHING
+    code = pack(loaded.code_dir, loaded.job.spec.code.exclude).sha256 if loaded.job.spec.code else ""
+    return differences(
+        json.loads(resolved(old)), json.loads(resolved(loaded.job)), code=(environment(there).get(ENV_CODE, ""), code)
+    )
