@@ -1,8 +1,10 @@
 """The controller on a real cluster, under its own ServiceAccount: what it decides, and what it leaves alone."""
 
 import json
+import os
+import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.cluster.steer import FLAGS, STEERED, attempt, deletions, document, ev
 
 pytestmark = pytest.mark.slow
 FOREIGN = "foreign"
+PORTS = {"controller-a": 8081, "controller-b": 8082}
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +167,67 @@ def test_a_job_that_is_not_ours_is_never_touched(steered: str) -> None:
     touched = [it for it in controller.audited() if it.get("objectRef", {}).get("name", "").startswith("foreign")]
     assert touched == []
     kubectl("-n", FOREIGN, "delete", "pytorchjob", "foreign", "--wait=false")
+
+
+def replicas(first: str, second: str, *, env: Mapping[str, str] | None = None) -> None:
+    """`first` leads, and `second` stands by."""
+    for name in (first, second):
+        daemons.stop(name)
+    begun = log(first).count("event=leads ")
+    controller.start(first, *FLAGS, f"--port={PORTS[first]}", env=env)
+    until("it leads", lambda: log(first).count("event=leads ") > begun)
+    controller.start(second, *FLAGS, f"--port={PORTS[second]}")
+
+
+@pytest.fixture
+def second(steered: str) -> Iterator[str]:
+    """For a test with two replicas; afterwards there is one again."""
+    yield steered
+    daemons.stop("controller-b")
+    daemons.stop("controller-a")
+    controller.start("controller-a", *FLAGS, f"--port={PORTS['controller-a']}")
+
+
+def twice_failing(name: str, image: str) -> Job:
+    """A job whose second failure, without a commit between, replaces all pods at once."""
+    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}", namespace=STEERED)
+    sets = ("trainer.duration=200ep", "trainer.checkpoint.every=10000step", "restart={backoff: {base: 0s}}")
+    assert job.submit(*sets).returncode == 0
+    until("it trains", lambda: job.rank0().get("step", 0) > 0)
+    signal_launcher(job, 1, 9)
+    until(
+        "it trains again",
+        lambda: len(uids(job)) == 2 and job.told().get("epoch", 0) > 1 and job.rank0().get("step", 0) > 0,
+    )
+    return job
+
+
+def test_a_leader_that_dies_after_its_intent_is_finished_by_the_next(second: str) -> None:
+    replicas("controller-b", "controller-a", env={"KTRAIN_FAILPOINT": "after-intent"})
+    job = twice_failing("leader-dies", second)
+    before = uids(job)
+    signal_launcher(job, 1, 9)
+    until("it is dead", lambda: not daemons.is_running("controller-b"))
+    assert attempt(job) == 2
+    until("finished by the other", lambda: len(uids(job)) == 2 and not uids(job) & before)
+    assert attempt(job) == 2
+    assert set(deletions(job).values()) == {1}
+    assert deletions(job).keys() <= before
+    assert list(events(job)) == ["PodFailed"]
+    end(job)
+
+
+def test_a_leader_that_was_stopped_for_longer_than_its_lease_does_nothing_more(second: str) -> None:
+    replicas("controller-a", "controller-b")
+    job = twice_failing("leader-stopped", second)
+    before = uids(job)
+    leader = daemons.pid_of("controller-a")
+    assert leader is not None
+    os.kill(leader, signal.SIGSTOP)
+    signal_launcher(job, 1, 9)
+    until("the other one replaces all", lambda: len(uids(job)) == 2 and not uids(job) & before)
+    os.kill(leader, signal.SIGCONT)
+    until("it knows", lambda: "event=leads_no_more" in log("controller-a").splitlines()[-1])
+    assert attempt(job) == 2
+    assert set(deletions(job).values()) == {1}
+    end(job)
