@@ -42,6 +42,7 @@ def stop(name: str, *, seconds: float = 5.0) -> None:
             _reap(name)
             time.sleep(0.02)
         kill(name)
+    _bury(name)
     (PIDS / name).unlink(missing_ok=True)
 
 
@@ -91,6 +92,12 @@ def _started(pid: int) -> str:
 def _signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def _bury(name: str) -> None:
+    """One that has ended is waited for, however it ended: its name may be used again."""
+    if process := _ours.pop(name, None):
+        process.wait()
 
 
 def _reap(name: str) -> None:
