@@ -11,7 +11,7 @@ import pytest
 from hack.cluster import controller, daemons
 from hack.cluster.kubectl import apply, kubectl
 from ktrain.cluster import JOB
-from ktrain.names import ANNOTATION_POLICY, ANNOTATION_STATE
+from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_POLICY, ANNOTATION_STATE
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
 from tests.cluster.steer import FLAGS, STEERED, attempt, deletions, document, events, log, prepare, reasons, state, uids
 
@@ -202,17 +202,21 @@ def twice_failing(name: str, image: str) -> Job:
     return job
 
 
+def attempts(job: Job) -> list[int]:
+    """That its pods carry."""
+    return [int(pod["metadata"]["annotations"][ANNOTATION_ATTEMPT]) for pod in job.pods().values()]
+
+
 def test_a_leader_that_dies_after_its_intent_is_finished_by_the_next(second: str) -> None:
     replicas("controller-b", "controller-a", env={"KTRAIN_FAILPOINT": "after-intent"})
     job = twice_failing("leader-dies", second)
-    before = uids(job)
     signal_launcher(job, 1, 9)
     until("it is dead", lambda: not daemons.is_running("controller-b"))
     assert attempt(job) == 2
-    until("finished by the other", lambda: len(uids(job)) == 2 and not uids(job) & before)
+    until("finished by the other", lambda: attempts(job) == [2, 2])
     assert attempt(job) == 2
     assert set(deletions(job).values()) == {1}
-    assert deletions(job).keys() <= before
+    assert not deletions(job).keys() & uids(job)
     assert list(events(job)) == ["PodFailed"]
     end(job)
 
