@@ -11,9 +11,8 @@ from ktrain_controller.state import Incident
 SAME_SECONDS: Final = 60.0
 """One incident bounces many ranks: a pod that lived when it happened and ended within this time ended by it."""
 
-SETTLE_SECONDS: Final = 120.0
-"""A launcher that only lost its peers speaks sooner than who knows why: a dead node is NotReady after 40 s or more, and
-given up later still. Nothing waits for this verdict, because the operator replaces the pod meanwhile."""
+SETTLE_SECONDS: Final = 5.0
+"""A launcher that only lost its peers speaks sooner than the one that failed, sometimes."""
 
 _ECHOES: Final = frozenset({Exit.PEER, Exit.MEMBERSHIP})
 _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
