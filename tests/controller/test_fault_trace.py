@@ -5,6 +5,7 @@ The parts are the real ones, over real connections; time is the test's, and each
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -111,6 +112,7 @@ class Brain:
     def __init__(self, api: Ledger, folder: Path, clock: Clock, chance: Random, commits: dict[str, int]) -> None:
         self._api, self._clock, self._commits = api, clock, commits
         self.said: list[tuple[str, dict[str, Any]]] = []
+        self._known: defaultdict[str, dict[str, str]] = defaultdict(dict)  # kind → name → version
         self._stop, self._lease_due = threading.Event(), 0.0
         self._cluster = api.connect(folder)
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
@@ -156,7 +158,7 @@ class Brain:
         assert not self._workers.are_alive
 
     def settle(self) -> None:
-        """Until each store has what the server has, or its reflector rests."""
+        """Until all that listen to a store know what the server has, or its reflector rests."""
         deadline = time.monotonic() + REAL_SECONDS
         while not all(nap.is_on or self.is_in_step(it) for it, nap in self._naps):
             assert time.monotonic() < deadline, [it.kind.plural for it, nap in self._naps if not self.is_in_step(it)]
@@ -167,8 +169,9 @@ class Brain:
         wanted = {} if plural == "nodes" else LABELS
         with self._api.objects.changed:
             there = {each.key[1]: str(each.version) for each in self._api.objects.all(plural, selector=wanted)}
-        here = {each.name: each.version for each in it.store.all()}
-        return here == there and self._api.watching(plural) >= 1  # the server does not notice who has left
+        return (
+            self._known[plural] == there and self._api.watching(plural) >= 1
+        )  # the server does not notice who has left
 
     def _start(self, chance: Random) -> None:
         self.watches.pods.store.listen(self._ends.hear)
@@ -177,11 +180,19 @@ class Brain:
         )
         self.watches.wake(self.queue.add)
         for it in self.watches.all:
+            # The last to be told: a store knows of a change a moment before those do who listen to it.
+            it.store.listen(partial(self._learn, self._known[it.kind.plural]))
             nap = Nap(self._clock, self._stop)
             it.pause, it.now, it.chance = nap, lambda: self._clock.now, Random(chance.random())
             self._naps.append((it, nap))
             self._threads.append(threading.Thread(target=it.run, args=(self._stop,), daemon=True))
             self._threads[-1].start()
+
+    def _learn(self, known: dict[str, str], old: Any, new: Any) -> None:
+        if new is None:
+            known.pop(old.name, None)
+        else:
+            known[new.name] = new.version
 
     def _make_reconciler(self) -> Reconciler:
         world = World(
