@@ -84,7 +84,8 @@ class Actor:
         return found
 
     def _delete(self, job: Job, pods: tuple[tuple[str, str, bool], ...]) -> None:
-        self._told = {pod: at for pod, at in tuple(self._told.items()) if at > self._clock() - TOLD_SECONDS}
+        for pod in [it for it, at in tuple(self._told.items()) if at <= self._clock() - TOLD_SECONDS]:
+            self._told.pop(pod, None)  # one by one: another worker may be adding
         for number, (name, uid, is_forced) in enumerate(pods):
             if number:
                 reach(Point.BETWEEN_DELETES)

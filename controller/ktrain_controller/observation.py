@@ -63,16 +63,6 @@ class Observation:
         told = [pod.exit.checkpoint for pod in (*self.ends, *self.pods) if pod.exit and pod.exit.checkpoint is not None]
         return max([self.beat.checkpoint_step if self.beat else -1, self.state.commit, *told])
 
-    @property
-    def policy_min(self) -> int:
-        """The fewest nodes that the job may train on."""
-        return self.policy.nodes if isinstance(self.policy.nodes, int) else self.policy.nodes.min
-
-    @property
-    def policy_max(self) -> int:
-        """The most nodes that the job may have."""
-        return self.policy.nodes if isinstance(self.policy.nodes, int) else self.policy.nodes.max
-
     def node(self, pod: Pod) -> Node | None:
         """Where it is, None when that is not known."""
         return (self.nodes or {}).get(pod.node)

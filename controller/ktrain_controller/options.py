@@ -1,4 +1,4 @@
-"""What the controller was told: flags, each also an environment variable."""
+"""What the controller was told by its flags."""
 
 from dataclasses import dataclass, field
 

@@ -21,13 +21,16 @@ def untold(decisions: tuple[Past, ...], told: Collection[str], job: Job, now: fl
 
 def event_name(job: Job, past: Past) -> str:
     """The same for the same decision, so that it is told once, by whomever."""
-    digest = hashlib.sha256(f"{job.uid} {past.at!r} {past.policy} {past.reason}".encode()).hexdigest()[:16]
-    return f"{job.name}.{digest}"
+    return _name(job, f"{past.at!r} {past.policy} {past.reason}")
 
 
 def problem_name(job: Job, mark: str, reason: str) -> str:
     """One Event for each text that cannot be read."""
-    return f"{job.name}.{hashlib.sha256(f'{job.uid} {mark} {reason}'.encode()).hexdigest()[:16]}"
+    return _name(job, f"{mark} {reason}")
+
+
+def _name(job: Job, what: str) -> str:
+    return f"{job.name}.{hashlib.sha256(f'{job.uid} {what}'.encode()).hexdigest()[:16]}"
 
 
 def event(job: Job, past: Past, name: str) -> Object:

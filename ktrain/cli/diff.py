@@ -1,10 +1,9 @@
 """`ktrain diff`."""
 
 import dataclasses
-import json
 
 from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, program, say, show
-from ktrain.names import ENV_CODE, CliExit
+from ktrain.names import CliExit
 
 NEXT = {
     "in place": "next: {ktrain} submit {file} -n {where}",
@@ -24,22 +23,15 @@ def command(
     import typer
 
     from ktrain.cluster import Cluster
-    from ktrain.diff import differences
-    from ktrain.jobs.find import environment, find_job, spec_of
-    from ktrain.render.job import resolved
+    from ktrain.jobs.find import find_job
+    from ktrain.submit.compare import compare
     from ktrain.submit.load import load_for
-    from ktrain.submit.pack import pack
 
     cluster = Cluster.connect(context=context)
     loaded = load_for(job, sets or (), namespace, cluster.namespace)
     me = loaded.job.metadata
     there = find_job(cluster, me.namespace, me.name)
-    ours = pack(loaded.code_dir, loaded.job.spec.code.exclude).sha256 if loaded.job.spec.code else ""
-    found = differences(
-        json.loads(resolved(spec_of(cluster, there))),
-        json.loads(resolved(loaded.job)),
-        code=(environment(there).get(ENV_CODE, ""), ours),
-    )
+    found = compare(cluster, there, loaded)
     if output is not Format.text:
         show([dataclasses.asdict(it) | {"effect": str(it.effect)} for it in found], output)
     else:

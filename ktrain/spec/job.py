@@ -104,12 +104,12 @@ class JobSpec(Model):
     @property
     def max_nodes(self) -> int:
         """The most pods that the job may have."""
-        return self.nodes if isinstance(self.nodes, int) else self.nodes.max
+        return p.most(self.nodes)
 
     @property
     def min_nodes(self) -> int:
         """The fewest pods that the job may train on."""
-        return self.nodes if isinstance(self.nodes, int) else self.nodes.min
+        return p.fewest(self.nodes)
 
     @property
     def max_ranks(self) -> int:

@@ -1,6 +1,7 @@
 """The parts of the job file that say where and how the job runs on a cluster."""
 
-from typing import Annotated, Literal, Self
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema, model_validator
 
@@ -11,6 +12,7 @@ from ktrain.units import Span, Time
 Name = Annotated[str, StringConstraints(pattern=forms.LABEL.pattern, max_length=63)]
 EnvName = Annotated[str, StringConstraints(pattern=forms.ENV_NAME.pattern, max_length=256)]
 EnvValue = Annotated[str, StringConstraints(pattern=forms.NO_NUL.pattern, max_length=32768)]
+MAX_DOUBLINGS: Final = 30  # of a pause: beyond, the numbers would overflow
 
 
 def _quantity(value: object) -> object:
@@ -36,6 +38,16 @@ class Elastic(Model):
         if self.min > self.max:
             raise ValueError(f"min is {self.min}, but max is {self.max}; raise max or lower min")
         return self
+
+
+def fewest(nodes: int | Elastic) -> int:
+    """Of spec.nodes: the fewest that may train."""
+    return nodes if isinstance(nodes, int) else nodes.min
+
+
+def most(nodes: int | Elastic) -> int:
+    """Of spec.nodes: the most that may train."""
+    return nodes if isinstance(nodes, int) else nodes.max
 
 
 class StorageSpec(Model):
@@ -141,6 +153,12 @@ class Restart(Model):
         ge=0,
         le=1000,
     )
+
+    def pause(self, failures: int) -> timedelta:
+        """Before the next try after so many failures: none after the first, which mostly comes alone; then base, doubled up to cap."""
+        if failures < 2:
+            return timedelta(0)
+        return min(self.backoff.cap, self.backoff.base * float(2 ** min(failures - 2, MAX_DOUBLINGS)))
 
 
 class Hang(Model):

@@ -1,20 +1,17 @@
 """What can be changed of a job while it trains: the controller reads it from an annotation, and no pod needs to know."""
 
-import json
-from typing import Any, Final
+from typing import Any
 
 from ktrain.cluster import JOB, Cluster
-from ktrain.diff import Difference, Effect, differences
+from ktrain.diff import Difference, Effect
 from ktrain.errors import MissingError
-from ktrain.jobs.find import ended, environment, spec_of
+from ktrain.jobs.find import ended
 from ktrain.load import Loaded
-from ktrain.names import ANNOTATION_POLICY, ENV_CODE
-from ktrain.render.job import resolved
+from ktrain.names import ANNOTATION_POLICY
 from ktrain.spec.policy import Policy
-from ktrain.submit.pack import pack
+from ktrain.submit.compare import compare
 
 Object = dict[str, Any]
-_NOTHING: Final[list[Difference]] = []
 
 
 def amendable(cluster: Cluster, loaded: Loaded) -> tuple[Object, list[Difference]] | None:
@@ -23,7 +20,10 @@ def amendable(cluster: Cluster, loaded: Loaded) -> tuple[Object, list[Difference
     there = cluster.find(JOB, me.namespace, me.name)
     if there is None or ended(there):
         return None
-    found = _differences(cluster, there, loaded)
+    try:
+        found = compare(cluster, there, loaded)
+    except MissingError:  # not ours, or of another version: whoever creates it says what is in the way
+        return None
     return (there, found) if found and all(it.effect is Effect.IN_PLACE for it in found) else None
 
 
@@ -33,14 +33,3 @@ def amend(cluster: Cluster, there: Object, loaded: Loaded) -> None:
     policy = Policy.of(loaded.job.spec).encode()
     change = {"uid": me["uid"], "resourceVersion": me["resourceVersion"], "annotations": {ANNOTATION_POLICY: policy}}
     cluster.patch(JOB, me["namespace"], me["name"], {"metadata": change})
-
-
-def _differences(cluster: Cluster, there: Object, loaded: Loaded) -> list[Difference]:
-    try:
-        old = spec_of(cluster, there)
-    except MissingError:  # not ours, or of another version: whoever creates it says what is in the way
-        return _NOTHING
-    code = pack(loaded.code_dir, loaded.job.spec.code.exclude).sha256 if loaded.job.spec.code else ""
-    return differences(
-        json.loads(resolved(old)), json.loads(resolved(loaded.job)), code=(environment(there).get(ENV_CODE, ""), code)
-    )

@@ -9,7 +9,6 @@ from ktrain.history import Token
 from ktrain.spec.platform import Restart
 from ktrain.units import format_time
 
-MAX_DOUBLINGS: Final = 30
 MAX_QUOTED: Final = 500
 
 
@@ -53,7 +52,7 @@ def decide(past: Sequence[Past], *, commit: Token | None, restart: Restart, born
     count, last = len(failures), max(failures, key=lambda it: it.at)
     if count > restart.max:
         return Parking(count, sentence=_sentence(count, last.past, restart), rank=last.past.rank)
-    pause = _pause(count, restart)
+    pause = restart.pause(count).total_seconds()
     return Parking(count, max(0.0, last.at + pause - now))
 
 
@@ -66,14 +65,6 @@ def _failures(past: Sequence[Past], born: float, now: float) -> Iterator[_Failur
         # One that never told its end was over, at the latest, when the next one began.
         over = it.ended if it.ended is not None else max(it.started, later.started if later else born)
         yield _Failure(min(over, now), it)
-
-
-def _pause(failures: int, restart: Restart) -> float:
-    """None before the first try, since most failures come alone; then base, doubled up to cap."""
-    if failures < 2:
-        return 0.0
-    base, cap = restart.backoff.base.total_seconds(), restart.backoff.cap.total_seconds()
-    return min(cap, base * 2.0 ** min(failures - 2, MAX_DOUBLINGS))
 
 
 def _sentence(count: int, last: Past, restart: Restart) -> str:

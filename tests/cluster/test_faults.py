@@ -7,9 +7,10 @@ import pytest
 from hack.cluster import cluster as testbed
 from hack.cluster import network, nodes
 from hack.cluster.kubectl import get, kubectl
-from hack.cluster.layout import Node, nodes_up
+from hack.cluster.layout import nodes_up
 from ktrain.names import CliExit
 from ktrain.records import read_records
+from tests.cluster.hosts import is_ready, spare
 from tests.cluster.jobs import COUNT, NAMESPACE, Job, ktrain, started, until, visits
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -25,7 +26,7 @@ def test_an_api_server_that_restarts_disturbs_nothing(cluster: str) -> None:
 
 def test_status_names_a_dead_node(cluster: str) -> None:
     job = started("node-lost", cluster)
-    node = _node_without_operator()
+    node = spare()
     assert node.name in {pod["spec"]["nodeName"] for pod in job.pods().values()}
     nodes.kill(node)
     try:
@@ -34,14 +35,8 @@ def test_status_names_a_dead_node(cluster: str) -> None:
     finally:
         nodes.revive(node)
         assert ktrain("delete", job.name, "-n", NAMESPACE).returncode == CliExit.OK
-        until("the node is back", lambda: _is_ready(node), seconds=90)
+        until("the node is back", lambda: is_ready(node), seconds=90)
         until("its pods are gone", lambda: not job.pods(), seconds=120)
-
-
-def _is_ready(node: Node) -> bool:
-    return any(
-        it["type"] == "Ready" and it["status"] == "True" for it in get("node", node.name)["status"]["conditions"]
-    )
 
 
 def test_a_zombie_that_only_the_api_has_lost_commits_nothing(cluster: str) -> None:
@@ -64,7 +59,7 @@ def test_a_zombie_that_only_the_api_has_lost_commits_nothing(cluster: str) -> No
     (refused,) = _refusals(job)
     assert "epoch a0001-e0002 has taken over, a0001-e0001 must not write any more" in refused
     assert visits(job.storage()) == {2.0}
-    until("the node is back", lambda: _is_ready(node), seconds=90)
+    until("the node is back", lambda: is_ready(node), seconds=90)
 
 
 def _refusals(job: Job) -> list[str]:
@@ -76,7 +71,7 @@ def _refusals(job: Job) -> list[str]:
 
 def test_a_drained_node_is_left_and_not_missed(cluster: str) -> None:
     job = started("drained", cluster)
-    node = _node_without_operator()
+    node = spare()
     drain = ("drain", node.name, "--delete-emptydir-data", "--ignore-daemonsets", "--timeout=60s")
     kubectl(*drain, f"--pod-selector=training.kubeflow.org/job-name={job.name}")
     try:
@@ -89,7 +84,7 @@ def test_a_drained_node_is_left_and_not_missed(cluster: str) -> None:
 
 def test_a_node_whose_disk_is_full_evicts_and_the_job_goes_on(cluster: str) -> None:
     job = started("pressed", cluster)
-    node = _node_without_operator()
+    node = spare()
     full = node.folder / "kubelet" / "full"
     try:
         with full.open("wb") as file:
@@ -107,8 +102,3 @@ def _are_on(job: Job) -> set[str]:
     """Nodes of the pods, once both run."""
     pods = [it for it in job.pods().values() if it["status"]["phase"] == "Running"]
     return {it["spec"]["nodeName"] for it in pods} if len(pods) == 2 else set()
-
-
-def _node_without_operator() -> Node:
-    (operator,) = get("-n", "kubeflow", "pods")["items"]
-    return next(it for it in nodes_up() if it.name != operator["spec"]["nodeName"])

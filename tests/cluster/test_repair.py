@@ -7,11 +7,12 @@ import pytest
 
 from hack.cluster import cluster as testbed
 from hack.cluster import controller, daemons, network, nodes, prometheus
-from hack.cluster.kubectl import get, kubectl
-from hack.cluster.layout import Node, nodes_up
+from hack.cluster.kubectl import kubectl
+from hack.cluster.layout import nodes_up
 from ktrain.cluster import JOB
 from ktrain.names import Exit
 from ktrain.records import read_records
+from tests.cluster.hosts import is_ready, spare
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
 from tests.cluster.steer import FLAGS, STEERED, attempt, document, events, log, prepare, reasons, state, uids
 
@@ -28,20 +29,9 @@ def steered(cluster: str) -> Iterator[str]:
     daemons.stop("controller-r")
 
 
-def _is_ready(node: Node) -> bool:
-    conditions = get("node", node.name)["status"]["conditions"]
-    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
-
-
-def _spare() -> Node:
-    """A node without the operator, which has to go on."""
-    (operator,) = get("-n", "kubeflow", "pods")["items"]
-    return next(it for it in nodes_up() if it.name != operator["spec"]["nodeName"])
-
-
 def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> None:
     job = started("node-dead", steered, "trainer.duration=4ep", namespace=STEERED)
-    node = _spare()
+    node = spare()
     lost = next(it for it in job.pods().values() if it["spec"]["nodeName"] == node.name)["metadata"]["uid"]
     nodes.kill(node)
     try:
@@ -49,7 +39,7 @@ def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> No
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:
         nodes.revive(node)
-        until("the node is back", lambda: _is_ready(node), seconds=90)
+        until("the node is back", lambda: is_ready(node), seconds=90)
     assert visits(job.storage()) == {4.0}
     assert f"node {node.name} does not answer" in events(job)["NodeLost"]
     assert reasons(job) == ["NodeLost"]
@@ -61,10 +51,10 @@ def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> No
 def test_a_zombie_on_a_node_that_comes_back_commits_nothing(steered: str) -> None:
     """Only the API has lost the node; its pod trains on, and S3 still answers it."""
     job = Job("cut-off", steered, nodes="{min: 1, max: 1}", file=COUNT, namespace=STEERED)
-    kubectl("cordon", next(it for it in nodes_up() if it != _spare()).name)
+    kubectl("cordon", next(it for it in nodes_up() if it != spare()).name)
     assert job.submit("trainer.eval.every=1000step").returncode == 0
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
-    old, node = job.pods()[0]["metadata"]["uid"], _spare()
+    old, node = job.pods()[0]["metadata"]["uid"], spare()
     try:
         kubectl("uncordon", next(it for it in nodes_up() if it != node).name)
         network.cut_api(node)
@@ -72,7 +62,7 @@ def test_a_zombie_on_a_node_that_comes_back_commits_nothing(steered: str) -> Non
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:
         network.mend(node)
-        until("the node is back", lambda: _is_ready(node), seconds=90)
+        until("the node is back", lambda: is_ready(node), seconds=90)
     told = [json.loads(job.storage().get(it.key)[0])["message"] for it in job.storage().list("state/verdict-a0001")]
     assert any("has taken over, a0001-e0001 must not write any more" in message for message in told), told
     assert visits(job.storage()) == {2.0}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from ktrain.request import Ask
-from ktrain.spec.platform import Autoscale
+from ktrain.spec.platform import Autoscale, fewest, most
 from ktrain_controller.decision import Decision, Request, Restart, Wait
 from ktrain_controller.observation import Observation
 from ktrain_controller.state import Intent
@@ -37,7 +37,8 @@ def _nodes(seen: Observation, wanted: Autoscale) -> int | None:
     if sample is None or sample.value is None or sample.streak < BREACHES or seen.now - sample.at > OLDEST_SECONDS:
         return None
     number = math.ceil(seen.job.replicas * sample.value / wanted.target - 1e-9)
-    return max(wanted.min, seen.policy_min, min(wanted.max, seen.policy_max, number))
+    nodes = seen.policy.nodes
+    return max(wanted.min, fewest(nodes), min(wanted.max, most(nodes), number))
 
 
 def _has_just_committed(seen: Observation) -> bool:

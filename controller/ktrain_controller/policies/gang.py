@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from ktrain.units import format_time
 from ktrain_controller import budget
 from ktrain_controller.decision import Decision, Deed, GiveUp, Record, Restart, Suspend
 from ktrain_controller.incidents import covers, ended_at
@@ -26,7 +27,7 @@ def charge(
     left = f"; failure {len(counted)} of {seen.policy.restart.max}"
     if not gang and len(counted) < TOGETHER:
         return Decision(policy, reason, f"{message}{left}", Record(), state)
-    seconds = budget.pause(len(counted), seen.policy.restart).total_seconds()
+    seconds = seen.policy.restart.pause(len(counted)).total_seconds()
     return again(seen, state, policy=policy, reason=reason, message=f"{message}{left}", pause=seconds)
 
 
@@ -66,5 +67,5 @@ def _forgiven(seen: Observation, known: Iterable[Incident]) -> Iterable[Incident
 
 
 def _given_up(seen: Observation, count: int, message: str) -> str:
-    window = seen.policy.model_dump(mode="json", by_alias=True)["restart"]["window"]
+    window = format_time(seen.policy.restart.window)
     return f"gave up after {count} failures within {window} without a newer checkpoint; the last one: {message}"
