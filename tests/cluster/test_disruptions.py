@@ -53,18 +53,37 @@ def index_told(job: Job, index: int) -> str:
     return str(job.told(index).get("state"))
 
 
+def comes(job: Job, moment: str, index: int) -> bool:
+    """Waits for the moment; False for a rendezvous that was over before anybody looked."""
+    seen = False
+
+    def is_settled() -> bool:
+        nonlocal seen
+        seen = MOMENTS[moment](job, index)
+        return seen or (moment == "rendezvous" and MOMENTS["step"](job, index))
+
+    until(f"a {moment} for pod {index}", is_settled)
+    return seen
+
+
+def replace(job: Job, index: int, seen: set[str], *, at_once: bool = False) -> None:
+    """Deletes a pod, and waits for the one that follows it."""
+    seen.add(uid(job, index))
+    job.delete_pod(index, at_once=at_once)
+    until("another pod", lambda: uid(job, index) not in seen | {""})
+
+
 def test_pods_deleted_at_every_moment_cost_nothing(cluster: str) -> None:
     """Both pods, in the rendezvous, a step, a save and an evaluation; those in a save by SIGKILL."""
     job = Job("deleted", cluster, file=COUNT, nodes="{min: 1, max: 2}")
     assert job.submit("trainer.eval.every=20step").returncode == CliExit.OK
     seen: dict[int, set[str]] = {0: set(), 1: set()}
     for moment, index in ORDER:
-        until(f"a {moment} for pod {index}", lambda moment=moment, index=index: MOMENTS[moment](job, index))  # type: ignore[misc]
-        seen[index].add(uid(job, index))
-        job.delete_pod(index, at_once=moment == "save")
-        until("another pod", lambda index=index: uid(job, index) not in seen[index] | {""})  # type: ignore[misc]
+        while not comes(job, moment, index):
+            replace(job, 1 - index, seen[1 - index])
+        replace(job, index, seen[index], at_once=moment == "save")
     assert job.wait("Succeeded", "Failed") == "Succeeded"
-    assert [len(uids | {uid(job, index)}) for index, uids in seen.items()] == [5, 5]
+    assert min(len(uids | {uid(job, index)}) for index, uids in seen.items()) >= 5
     assert visits(job.storage()) == {2.0}
     records = read_records(job.storage())
     restored = {record["restored_step"] for record in records.of("start")}
