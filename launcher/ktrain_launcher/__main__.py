@@ -28,6 +28,7 @@ from ktrain_launcher.places import open_places
 from ktrain_launcher.pod import Pod
 from ktrain_launcher.program import base_environment, command, modules
 from ktrain_launcher.stop import Stop
+from ktrain_launcher.supervise import supervise
 from ktrain_launcher.tally import Tally
 
 
@@ -109,9 +110,6 @@ def _run(desk: Desk) -> Outcome:
     if stop.is_requested:
         return Outcome(Exit.PREEMPTED, f"stopped by {stop.reason}")
     nursery = Nursery(command(job, code), base_environment(job, desk.nproc), modules(job))  # warms up while we do
-    _import_torch()
-    from ktrain_launcher.supervise import supervise
-
     return supervise(desk, nursery)
 
 
@@ -123,20 +121,8 @@ def _serve(pod: Pod, job: TrainingJob, board: Board, tally: Tally, say: Say) -> 
     say("serving", port=server.port)
 
 
-def _import_torch() -> None:
-    """Late, because it takes seconds and everything that can fail without it has had its chance; and quiet."""
-    # torch prints a C++ stack for each lost connection, which for us is an ordinary event with a line of its own.
-    loudness = os.environ.get("TORCH_CPP_LOG_LEVEL")
-    os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
-    import torch.distributed  # noqa: F401
-
-    del os.environ["TORCH_CPP_LOG_LEVEL"]  # the ranks inherit our environment
-    if loudness is not None:
-        os.environ["TORCH_CPP_LOG_LEVEL"] = loudness
-
-
 def _leave(code: int) -> NoReturn:
-    """Without the interpreter's farewell, in which torch's threads can abort."""
+    """Without the interpreter's farewell: threads of ours may wait for what will not come."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

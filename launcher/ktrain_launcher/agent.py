@@ -1,15 +1,8 @@
 """Runs the ranks of this pod from epoch to epoch until the job, or this pod, has come to its end."""
 
-import os
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
-
-from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec, WorkerState
-from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 
 from ktrain.errors import PeerLostError, StorageError
 from ktrain.history import Token
@@ -30,29 +23,18 @@ from ktrain_launcher.rendezvous import ClosedError
 from ktrain_launcher.suspects import PATIENCE_SECONDS, SETTLE_SECONDS, Suspect, worst
 
 MONITOR_SECONDS: Final = 0.1
-NODES_PER_TICK: Final = 100  # so many launchers may ask node 0's store in one monitor interval
 
 
-class Agent(LocalElasticAgent):
-    """torch meets the others as torchrun would; how the ranks are started, watched and ended is ours.
-
-    Of torch's private methods this uses `_rendezvous`, alike from 2.11 to 2.15.
-    """
+class Agent:
+    """Meets the others, starts the ranks, watches them, and ends them."""
 
     def __init__(self, parts: Parts) -> None:
-        spec = WorkerSpec(
-            role="default",
-            local_world_size=parts.nproc,
-            rdzv_handler=parts.rendezvous,
-            entrypoint="ranks",  # never run by torch
-            max_restarts=parts.spec.restart.in_place,
-        )
-        super().__init__(spec, DefaultLogsSpecs(log_dir=os.devnull))  # ours are; by default torch makes a folder
         self._p = parts
         self._ending = Ending(parts)
         self._round: Round | None = None
+        self._restarts = 0
         parts.rendezvous.park = lambda: self._ending.park(self._round)
-        self._interval = MONITOR_SECONDS * max(1, parts.control.num_nodes / NODES_PER_TICK)
+        self._interval = parts.control.every(MONITOR_SECONDS)
 
     # -- from epoch to epoch ---------------------------------------------------------------------------------------
     def supervise(self) -> Outcome:
@@ -65,7 +47,7 @@ class Agent(LocalElasticAgent):
                 self._p.requests.begin(None)
                 if outcome := self._ending.judge(round_):
                     return outcome
-                self._remaining_restarts -= 1
+                self._restarts += 1
                 if self._p.journal.is_done():  # by others, while our ranks failed
                     return Outcome(Exit.DONE)
         except ClosedError:
@@ -75,7 +57,7 @@ class Agent(LocalElasticAgent):
         except StorageError as error:
             return Outcome(error.exit, str(error))
         finally:
-            self._shutdown()
+            self._clean_up()
 
     @property
     def token(self) -> Token | None:
@@ -86,16 +68,7 @@ class Agent(LocalElasticAgent):
         """Goes when the others can do without us."""
         self._ending.linger(self._round, outcome)
 
-    # -- what torch calls ------------------------------------------------------------------------------------------
-    @contextmanager
-    def record_duration(self, state: str) -> Generator[None]:
-        """torch's own looks up this host's name in DNS for an event that nobody reads; that can take seconds."""
-        begun = time.monotonic()
-        yield
-        if state == "RENDEZVOUS":
-            self._p.tally.met(time.monotonic() - begun)
-
-    def _shutdown(self, *_args: object, **_options: object) -> None:
+    def _clean_up(self) -> None:
         if self._round:
             self._round.ranks.kill()
             self._round.inbox.close()
@@ -105,21 +78,20 @@ class Agent(LocalElasticAgent):
     def _begin(self) -> Round:
         self._warm_up()
         self._p.tally.state = "rendezvous"
-        group = self._worker_group
-        self._rendezvous(group)
-        formed = self._p.rendezvous.formed
-        assert formed is not None
+        begun = time.monotonic()
+        formed = self._p.rendezvous.next_round()
+        self._p.tally.met(time.monotonic() - begun)
         token = Token(formed.attempt, formed.epoch)
         errors = self._p.scratch / "errors" / token.prefix
         errors.mkdir(parents=True, exist_ok=True)
         inbox = Inbox(self._p.scratch, self._p.board)
         self._p.watch.reset()
         self._p.board.begin([])
-        ranks = self._start(group, Epoch(formed, token.prefix, inbox.path, errors))
+        ranks = self._start(Epoch(formed, token.prefix, inbox.path, errors))
         round_ = Round(self._p.rendezvous.round, token, ranks, inbox, time.time(), News(self._p.rendezvous.round, None))
         self._round = round_
         self._p.requests.begin(ranks)
-        self._tell_begin(group, formed.run, round_)
+        self._tell_begin(formed.run, round_)
         return round_
 
     def _warm_up(self) -> None:
@@ -128,31 +100,24 @@ class Agent(LocalElasticAgent):
             if self._p.pause(MONITOR_SECONDS):
                 raise ClosedError
 
-    def _start(self, group: WorkerGroup, epoch: Epoch) -> Ranks:
-        self._p.logs.follow(
-            epoch.prefix, [it.global_rank for it in group.workers], world_size=group.workers[0].world_size
-        )
+    def _start(self, epoch: Epoch) -> Ranks:
+        group = self._p.group
+        self._p.logs.follow(epoch.prefix, list(group.ranks), world_size=group.world_size)
         children: dict[int, Child] = {}
-        for worker in group.workers:
-            env = self._p.environment.of(epoch, group, worker, restarts=self._restarts)
-            child = self._p.nursery.start(env, *self._p.logs.paths(epoch.prefix, worker.global_rank))
-            worker.id, children[worker.global_rank] = child.pid, child
+        for rank in group.ranks:
+            env = self._p.environment.of(epoch, rank, restarts=self._restarts)
+            children[rank] = child = self._p.nursery.start(env, *self._p.logs.paths(epoch.prefix, rank))
             self._p.guard.add(child.pid)
-        group.state = WorkerState.HEALTHY
         now = time.monotonic()
-        self._p.board.begin([Rank(worker.global_rank, worker.local_rank, worker.id, now) for worker in group.workers])
+        self._p.board.begin([Rank(rank, local, children[rank].pid, now) for local, rank in enumerate(group.ranks)])
         return Ranks(
             children, errors=epoch.errors, last_lines=self._p.logs.last_lines, guard=self._p.guard, say=self._p.say
         )
 
-    @property
-    def _restarts(self) -> int:
-        return self._p.spec.restart.in_place - self._remaining_restarts  # torch's TORCHELASTIC_RESTART_COUNT
-
-    def _tell_begin(self, group: WorkerGroup, run: str, round_: Round) -> None:
+    def _tell_begin(self, run: str, round_: Round) -> None:
         tally, token = self._p.tally, round_.token
         tally.state, tally.epoch, tally.run = "running", token.epoch, run
-        tally.world_size = group.workers[0].world_size
+        tally.world_size = self._p.group.world_size
         self._p.say("epoch_started", epoch=token.prefix, world_size=tally.world_size, run=run)
         if self._p.control.node == 0:
             self._p.journal.epoch(token, started=round_.started)

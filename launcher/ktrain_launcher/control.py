@@ -1,15 +1,18 @@
-"""What launchers tell each other, in the store that node 0's launcher hosts: rounds, causes, the verdict."""
+"""What launchers tell each other, in the table that node 0's launcher keeps: rounds, causes, the verdict."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from ktrain.errors import FencedError, PeerLostError
 from ktrain.names import Exit
 from ktrain_launcher.exits import ECHOES
-from ktrain_launcher.stores import DistError, TCPStore
 from ktrain_launcher.suspects import Suspect
+from ktrain_launcher.table import KeyValues
+
+NODES_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +47,31 @@ class News:
 
 
 class Control:
-    """Typed words over the store; every call raises PeerLostError when node 0's launcher has gone."""
+    """Typed words over the table; every call raises PeerLostError when node 0's launcher has gone."""
 
-    def __init__(self, store: TCPStore, *, node: int, num_nodes: int, where: str) -> None:
-        self.store = store
+    def __init__(self, table: KeyValues, *, node: int, num_nodes: int, where: str) -> None:
+        self._table = table
         self.node, self.num_nodes = node, num_nodes
         self._where = where
         self._first("target", "1")
 
+    def every(self, seconds: float) -> float:
+        """How often to look: where many launchers ask one table, each asks less often."""
+        return seconds * max(1, self.num_nodes / NODES_AT_ONCE)
+
     # -- rounds ----------------------------------------------------------------------------------------------------
     def target(self) -> int:
         """The newest round that anybody asked for."""
-        with self._talking():
-            return int(self.store.get("target"))
+        return int(self._peek("target") or "1")
 
     def ask(self, after: int) -> None:
         """Wants a round after this one; asking twice asks once."""
         with self._talking():
-            self.store.compare_set("target", str(after), str(after + 1))
+            self._table.swap("target", str(after), str(after + 1))
 
     def register(self, me: str) -> None:
         """This launcher is the node's from now on; one that was before leaves when it enters its next round."""
-        with self._talking():
-            self.store.set(f"launcher/{self.node}", me)
+        self._put(f"launcher/{self.node}", me)
 
     def enter(self, after: int, me: str) -> int:
         """Takes this node's place in the first round after `after` where it is free; FencedError when it was replaced."""
@@ -83,18 +88,15 @@ class Control:
 
     def is_complete(self, round_: int) -> bool:
         """Whether every node has taken its place."""
-        with self._talking():
-            return bool(self.store.check([f"{round_}/node/{node}" for node in range(self.num_nodes)]))
+        return not self.missing(round_)
 
     def missing(self, round_: int) -> list[int]:
         """Nodes whose place is still free."""
-        with self._talking():
-            return [node for node in range(self.num_nodes) if not self.store.check([f"{round_}/node/{node}"])]
+        return [node for node, me in enumerate(self._of_nodes(f"{round_}/node")) if me is None]
 
     def form(self, round_: int, formed: Formed) -> None:
         """Node 0 starts the round."""
-        with self._talking():
-            self.store.set(f"{round_}/formed", json.dumps(asdict(formed)))
+        self._put(f"{round_}/formed", json.dumps(asdict(formed)))
 
     def formed(self, round_: int) -> Formed | None:
         """What node 0 has set, None before."""
@@ -113,32 +115,30 @@ class Control:
 
     def any_cause(self, round_: int) -> Cause | None:
         """The real cause, else the echo that says most."""
-        words = (self._peek(f"{round_}/{word}") for word in ("cause", *ECHOES))
-        return _cause(next((text for text in words if text), None))
+        found = self._get(*(f"{round_}/{word}" for word in ("cause", *ECHOES)))
+        return _cause(next((text for text in found if text), None))
 
     def end_ranks(self, round_: int, codes: dict[int, int]) -> None:
         """Our ranks of this round are gone; node 0 keeps the store until everybody's are."""
-        with self._talking():
-            self.store.set(f"{round_}/codes/{self.node}", json.dumps(codes))
-            self.store.add(f"{round_}/ended", 1)
+        self._put(f"{round_}/codes/{self.node}", json.dumps(codes))
+        self._add(f"{round_}/ended", 1)
 
     def have_ended(self, round_: int) -> bool:
         """Whether no node has ranks of this round any more."""
-        return self._count(f"{round_}/ended") >= self.num_nodes
+        return self._add(f"{round_}/ended", 0) >= self.num_nodes
 
     def codes(self, round_: int) -> dict[int, int]:
         """Exit codes by rank, of the nodes that have told."""
-        found = [self._peek(f"{round_}/codes/{node}") for node in range(self.num_nodes)]
+        found = self._of_nodes(f"{round_}/codes")
         return {int(rank): code for text in found if text for rank, code in json.loads(text).items()}
 
     def finish(self, round_: int) -> None:
         """All our ranks ended with 0."""
-        with self._talking():
-            self.store.add(f"{round_}/finished", 1)
+        self._add(f"{round_}/finished", 1)
 
     def have_finished(self, round_: int) -> bool:
         """Whether all ranks of all nodes ended with 0."""
-        return self._count(f"{round_}/finished") >= self.num_nodes
+        return self._add(f"{round_}/finished", 0) >= self.num_nodes
 
     def judge(self, cause: Cause) -> Cause:
         """Ends the whole job, unless somebody has already; the verdict that holds."""
@@ -147,47 +147,55 @@ class Control:
 
     def news(self) -> News:
         """What changed outside."""
-        return News(self.target(), _cause(self._peek("verdict")))
+        target, verdict = self._get("target", "verdict")
+        return News(int(target or "1"), _cause(verdict))
 
     def leave(self) -> None:
-        """We need the store no longer."""
-        with self._talking():
-            self.store.add("left", 1)
+        """We need the table no longer."""
+        self._add("left", 1)
 
     def have_left(self) -> bool:
         """Whether all other launchers have left."""
-        return self._count("left") >= self.num_nodes - 1
+        return self._add("left", 0) >= self.num_nodes - 1
 
     # -- hangs ------------------------------------------------------------------------------------------------------
     def suspect(self, round_: int, suspect: Suspect | None) -> None:
         """Our rank that stands still; None: it moves again."""
-        with self._talking():
-            self.store.set(f"{round_}/hung/{self.node}", json.dumps(asdict(suspect)) if suspect else "")
+        self._put(f"{round_}/hung/{self.node}", json.dumps(asdict(suspect)) if suspect else "")
 
     def suspects(self, round_: int) -> list[Suspect]:
         """Of all nodes that have told."""
-        found = (self._peek(f"{round_}/hung/{node}") for node in range(self.num_nodes))
-        return [Suspect(**json.loads(text)) for text in found if text]
+        return [Suspect(**json.loads(text)) for text in self._of_nodes(f"{round_}/hung") if text]
 
-    # -- the store ---------------------------------------------------------------------------------------------------
+    # -- the table ---------------------------------------------------------------------------------------------------
     def _first(self, key: str, value: str) -> bool:
         """Whether the key now has our value: the first one stays."""
         with self._talking():
-            return bytes(self.store.compare_set(key, "", value)).decode() == value
+            return self._table.put_first(key, value) == value
 
     def _peek(self, key: str) -> str | None:
-        with self._talking():
-            return bytes(self.store.get(key)).decode() if self.store.check([key]) else None
+        return self._get(key)[0]
 
-    def _count(self, key: str) -> int:
+    def _of_nodes(self, word: str) -> list[str | None]:
+        return self._get(*(f"{word}/{node}" for node in range(self.num_nodes)))
+
+    def _get(self, *keys: str) -> list[str | None]:
         with self._talking():
-            return int(self.store.add(key, 0))
+            return self._table.get(*keys)
+
+    def _put(self, key: str, value: str) -> None:
+        with self._talking():
+            self._table.put(key, value)
+
+    def _add(self, key: str, amount: int) -> int:
+        with self._talking():
+            return self._table.add(key, amount)
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
         try:
             yield
-        except DistError as error:
+        except OSError as error:
             raise PeerLostError(f"the launcher of node 0 at {self._where} has gone") from error
 
 

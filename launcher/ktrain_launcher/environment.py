@@ -5,11 +5,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch.distributed.elastic.agent.server.api import Worker, WorkerGroup
-
 from ktrain import names
 from ktrain_launcher.control import Formed
 from ktrain_launcher.pod import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The ranks of this node among all; each node has as many."""
+
+    node: int
+    num_nodes: int
+    nproc: int
+    max_restarts: int
+
+    @property
+    def ranks(self) -> range:
+        """Of this node."""
+        return range(self.node * self.nproc, (self.node + 1) * self.nproc)
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of all nodes."""
+        return self.num_nodes * self.nproc
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +43,14 @@ class Epoch:
 class Environment:
     """Of each rank of an epoch."""
 
-    def __init__(self, pod: Pod, base: Mapping[str, str]) -> None:
+    def __init__(self, pod: Pod, group: Group, base: Mapping[str, str]) -> None:
         self._pod = pod
+        self._group = group
         self._base = dict(base)
 
-    def of(self, epoch: Epoch, group: WorkerGroup, worker: Worker, *, restarts: int) -> dict[str, str]:
+    def of(self, epoch: Epoch, rank: int, *, restarts: int) -> dict[str, str]:
         """The user's own come first: none of them may break what the ranks agree on."""
-        return {**self._base, **_torchrun(group, worker, restarts), **self._ours(epoch, worker.global_rank)}
+        return {**self._base, **_torchrun(self._group, epoch.formed, rank, restarts), **self._ours(epoch, rank)}
 
     def _ours(self, epoch: Epoch, rank: int) -> dict[str, str]:
         storage = {names.ENV_STORAGE_URL: self._pod.storage_url} if self._pod.storage_url else {}
@@ -47,25 +66,24 @@ class Environment:
         }
 
 
-def _torchrun(group: WorkerGroup, worker: Worker, restarts: int) -> dict[str, str]:
-    """As torch's LocalElasticAgent sets them (torch 2.11 to 2.15)."""
-    spec = group.spec
+def _torchrun(group: Group, formed: Formed, rank: int, restarts: int) -> dict[str, str]:
+    """As torchrun's agent sets them (torch 2.11 to 2.15)."""
     return {
-        "LOCAL_RANK": str(worker.local_rank),
-        "RANK": str(worker.global_rank),
-        "GROUP_RANK": str(group.group_rank),
-        "ROLE_RANK": str(worker.role_rank),
-        "ROLE_NAME": spec.role,
-        "LOCAL_WORLD_SIZE": str(spec.local_world_size),
-        "WORLD_SIZE": str(worker.world_size),
-        "GROUP_WORLD_SIZE": str(group.group_world_size),
-        "ROLE_WORLD_SIZE": str(worker.role_world_size),
-        "MASTER_ADDR": str(group.master_addr),
-        "MASTER_PORT": str(group.master_port),
+        "LOCAL_RANK": str(rank - group.ranks.start),
+        "RANK": str(rank),
+        "GROUP_RANK": str(group.node),
+        "ROLE_RANK": str(rank),
+        "ROLE_NAME": "default",
+        "LOCAL_WORLD_SIZE": str(group.nproc),
+        "WORLD_SIZE": str(group.world_size),
+        "GROUP_WORLD_SIZE": str(group.num_nodes),
+        "ROLE_WORLD_SIZE": str(group.world_size),
+        "MASTER_ADDR": formed.host,
+        "MASTER_PORT": str(formed.port),
         "TORCHELASTIC_RESTART_COUNT": str(restarts),
-        "TORCHELASTIC_MAX_RESTARTS": str(spec.max_restarts),
-        "TORCHELASTIC_RUN_ID": spec.rdzv_handler.get_run_id(),
-        "TORCHELASTIC_USE_AGENT_STORE": str(spec.rdzv_handler.use_agent_store),
+        "TORCHELASTIC_MAX_RESTARTS": str(group.max_restarts),
+        "TORCHELASTIC_RUN_ID": formed.run or "none",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # no rank hosts the store
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.getenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
     }
 

@@ -79,12 +79,11 @@ class Nursery:
             self._begin()
         return self._is_ready
 
-    def start(self, env: Mapping[str, str], out: Path, err: Path) -> Child:
-        """A rank with this environment, its output in these files. RuntimeError when it cannot be started."""
+    def start(self, env: Mapping[str, str], out: Path, err: Path, command: Command | None = None) -> Child:
+        """A rank (or another program) with this environment, its output in these files. RuntimeError when it cannot be started."""
+        runs = command or self._command
         with self._lock:
-            self.say(
-                argv=list(self._command.argv), cwd=str(self._command.cwd), env=dict(env), out=str(out), err=str(err)
-            )
+            self.say(argv=list(runs.argv), cwd=str(runs.cwd), env=dict(env), out=str(out), err=str(err))
             end = time.monotonic() + START_SECONDS
             while not self._answers:
                 if self._is_gone or time.monotonic() > end:

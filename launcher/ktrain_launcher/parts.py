@@ -9,7 +9,7 @@ from ktrain.spec import JobSpec
 from ktrain.voice import Say
 from ktrain_launcher.board import Board, Inbox
 from ktrain_launcher.control import Cause, Control, News
-from ktrain_launcher.environment import Environment
+from ktrain_launcher.environment import Environment, Group
 from ktrain_launcher.gate import Gate
 from ktrain_launcher.hang import Watch
 from ktrain_launcher.journal import Journal
@@ -19,8 +19,8 @@ from ktrain_launcher.ranks import Ranks
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
 from ktrain_launcher.stop import Stop
-from ktrain_launcher.stores import Pause
 from ktrain_launcher.suspects import Suspect
+from ktrain_launcher.table_client import Pause
 from ktrain_launcher.tally import Tally
 
 
@@ -29,7 +29,7 @@ class Parts:
     """Everything that the agent works with; `supervise` makes it."""
 
     spec: JobSpec
-    nproc: int
+    group: Group
     scratch: Path
     nursery: Nursery
     control: Control

@@ -1,23 +1,16 @@
-"""How the nodes of a job agree on their next epoch: torch's RendezvousHandler over our control store."""
+"""How the nodes of a job agree on their next epoch."""
 
 import os
 import time
 from collections.abc import Callable
 from typing import Final
 
-from torch.distributed.elastic.rendezvous import (
-    RendezvousClosedError,
-    RendezvousHandler,
-    RendezvousInfo,
-    RendezvousStoreInfo,
-)
-
 from ktrain.errors import FencedError, StorageError
 from ktrain.history import Token
 from ktrain.voice import Say
 from ktrain_launcher.control import Control, Formed
 from ktrain_launcher.parking import Parking
-from ktrain_launcher.stores import SAY_EVERY, Note, Pause, PrefixStore, TCPStore, host_store
+from ktrain_launcher.table_client import SAY_EVERY, Note, Pause
 
 POLL_SECONDS: Final = 0.05
 NOTE_EVERY: Final = 2.0
@@ -26,11 +19,11 @@ CLAIM_TRIES: Final = 5
 CLAIM_PAUSE_SECONDS: Final = 1.0
 
 
-class ClosedError(RendezvousClosedError):
+class ClosedError(Exception):
     """No further round: we are told to stop, the job has its verdict, or the run is done."""
 
 
-class Rendezvous(RendezvousHandler):
+class Rendezvous:
     """Waits until all nodes are there; node 0 then claims the epoch and gives it a store of its own.
 
     Of two launchers for one node, which is so after a pod was given up that nobody could end, the newer one stays.
@@ -41,18 +34,19 @@ class Rendezvous(RendezvousHandler):
         control: Control,
         *,
         host: str,
-        bind: str,
         run: str,
         claim: Callable[[Token | None], Token],
+        new_store: Callable[[], int],
         is_done: Callable[[], bool],
         pause: Pause,
         note: Note,
         say: Say,
     ) -> None:
         self._control = control
-        self._host, self._bind = host, bind
+        self._host = host
         self._run = run
         self._claim = claim
+        self._new_store = new_store
         self._is_done = is_done
         self._pause = pause
         self._note = note
@@ -60,7 +54,6 @@ class Rendezvous(RendezvousHandler):
         self._me = f"{os.getpid()}-{time.time_ns()}"
         self._held: Token | None = None
         control.register(self._me)
-        self._epoch_store: TCPStore | None = None
         self._begun = self._said = self._noted = self._looked = 0.0
         self._opens_at: float | None = None  # None: this round has not been asked about
         self._failures = 0
@@ -69,54 +62,20 @@ class Rendezvous(RendezvousHandler):
         self.round = 0
         self.formed: Formed | None = None
 
-    def next_rendezvous(self) -> RendezvousInfo:
+    def next_round(self) -> Formed:
         """Blocks until a round that we are part of is formed; raises ClosedError, PeerLostError or StorageError."""
         self.round = self._control.enter(self.round, self._me)
-        formed = self._wait()
-        self.formed = formed
-        return RendezvousInfo(
-            PrefixStore(f"{self.round}/torch", self._control.store),
-            self._control.node,
-            self._control.num_nodes,
-            RendezvousStoreInfo(formed.host, formed.port),
-        )
-
-    def num_nodes_waiting(self) -> int:
-        """Whether anybody wants the next round."""
-        return int(self._control.target() > self.round)
-
-    @property
-    def use_agent_store(self) -> bool:
-        """Ranks use the store that we host: it is new in each epoch, so no key of an older one can be seen."""
-        return True
-
-    def get_backend(self) -> str:
-        """For torch's logs."""
-        return "ktrain"
-
-    def get_run_id(self) -> str:
-        """TORCHELASTIC_RUN_ID of the ranks."""
-        return self._run or "none"
-
-    def is_closed(self) -> bool:
-        """Whether the job has its verdict."""
-        return self._control.news().verdict is not None
-
-    def set_closed(self) -> None:
-        """Nothing: a verdict closes, and it needs a cause."""
-
-    def shutdown(self) -> bool:
-        """Drops the store of the ranks."""
-        self._epoch_store = None
-        return True
+        self.formed = self._wait()
+        return self.formed
 
     def _wait(self) -> Formed:
         self._begun = self._said = self._noted = self._looked = time.monotonic()
         self._opens_at = None
         while True:
-            if self._pause(0) or self.is_closed():
+            news = self._control.news()
+            if self._pause(0) or news.verdict:
                 raise ClosedError
-            if self._control.target() > self.round:  # somebody has gone again while we waited
+            if news.target > self.round:  # somebody has gone again while we waited
                 self.round = self._control.enter(self.round, self._me)
                 self._opens_at = None
             if self._control.node == 0:
@@ -127,7 +86,7 @@ class Rendezvous(RendezvousHandler):
             if time.monotonic() - self._noted > NOTE_EVERY:
                 self._noted = time.monotonic()
                 self._tell()
-            self._pause(POLL_SECONDS)
+            self._pause(self._control.every(POLL_SECONDS))
 
     def _lead(self) -> None:
         if time.monotonic() - self._looked > LOOK_EVERY:
@@ -169,10 +128,9 @@ class Rendezvous(RendezvousHandler):
         if token is None:
             raise ClosedError
         self._held = token
-        # A new store for each epoch, on a port of its own: stock torchrun keeps one, and gloo then finds dead peers in it.
-        self._epoch_store = host_store(self._bind, 0)
-        formed = Formed(token.attempt, token.epoch, self._run, self._host, self._epoch_store.port)
-        self._control.form(self.round, formed)
+        self._control.form(
+            self.round, Formed(token.attempt, token.epoch, self._run, self._host, port=self._new_store())
+        )
 
     def _claimed(self) -> Token | None:
         """The epoch; storage that is away for a moment must not cost every pod of the job."""

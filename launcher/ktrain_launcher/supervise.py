@@ -1,7 +1,5 @@
 """Puts the agent together from its parts, attends to it, and takes it apart again."""
 
-import logging
-import os
 import sys
 import threading
 import traceback
@@ -14,7 +12,8 @@ from ktrain.names import Exit
 from ktrain_launcher.agent import Agent
 from ktrain_launcher.control import Control
 from ktrain_launcher.desk import Desk
-from ktrain_launcher.environment import Environment
+from ktrain_launcher.environment import Environment, Group
+from ktrain_launcher.epoch_store import EpochStore
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.logs import Logs
 from ktrain_launcher.nursery import Nursery
@@ -22,7 +21,9 @@ from ktrain_launcher.parts import Parts
 from ktrain_launcher.program import base_environment
 from ktrain_launcher.rendezvous import Rendezvous
 from ktrain_launcher.requests import Requests
-from ktrain_launcher.stores import connect_store, host_store
+from ktrain_launcher.table import KeyValues, Table
+from ktrain_launcher.table_client import connect
+from ktrain_launcher.table_server import TableServer
 
 STALLED_SECONDS: Final = 180.0
 """An agent that has not come round for so long waits for a network that will not answer."""
@@ -33,7 +34,6 @@ ATTEND_SECONDS: Final = 0.1
 
 def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     """Runs the ranks to their end; the main thread keeps the signals and an eye on the agent."""
-    _prepare_torch()
     control = _meet(desk)
     if control is None:
         return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
@@ -49,29 +49,25 @@ def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     return outcome
 
 
-def _prepare_torch() -> None:
-    # Same number of ranks on every node: torch then numbers them without asking the store.
-    os.environ["TORCH_ELASTIC_WORKER_IDENTICAL"] = "1"
-    # It warns that it has no signal handlers in this thread (the main thread has ours) and repeats what we say.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-
-
 def _meet(desk: Desk) -> Control | None:
     pod = desk.pod
     desk.tally.state = "rendezvous"
+    table: KeyValues | None
     if pod.node_rank == 0:
-        store = host_store(pod.bind, pod.rdzv_port)
+        table = Table()
+        TableServer(table, pod.bind, pod.rdzv_port)  # to the end of this process
     else:
-        found = connect_store(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say, note=desk.tally.take_note)
-        if found is None:
-            return None
-        store = found
-    where = f"{pod.rdzv_host}:{store.port}"
-    return Control(store, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
+        table = connect(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say, note=desk.tally.take_note)
+    if table is None:
+        return None
+    where = f"{pod.rdzv_host}:{pod.rdzv_port}"
+    return Control(table, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
 
 
 def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: Logs) -> Parts:
     pod, spec, run = desk.pod, desk.job.spec, desk.places.run
+    base = base_environment(desk.job, desk.nproc)
+    group = Group(pod.node_rank, pod.num_nodes, desk.nproc, max_restarts=spec.restart.in_place)
 
     def claim(held: Token | None) -> Token:
         return claim_epoch(run, attempt=pod.attempt, held=held)
@@ -79,9 +75,9 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
     rendezvous = Rendezvous(
         control,
         host=pod.rdzv_host,
-        bind=pod.bind,
         run=desk.places.run_id,
         claim=claim,
+        new_store=EpochStore(nursery, guard, base, folder=pod.scratch, bind=pod.bind).renew,
         is_done=desk.places.journal.is_done,
         pause=desk.pause,
         note=desk.tally.take_note,
@@ -89,12 +85,12 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
     )
     return Parts(
         spec=spec,
-        nproc=desk.nproc,
+        group=group,
         scratch=pod.scratch,
         nursery=nursery,
         control=control,
         rendezvous=rendezvous,
-        environment=Environment(pod, base_environment(desk.job, desk.nproc)),
+        environment=Environment(pod, group, base),
         logs=logs,
         board=desk.board,
         watch=desk.watch,

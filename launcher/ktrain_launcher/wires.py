@@ -1,13 +1,9 @@
-"""Connections that notice when the other end went without a word: a dead node sends no farewell, and a reader would wait for ever."""
+"""Listeners, and connections that notice when the other end went without a word: a dead node sends no farewell, and a reader would wait for ever."""
 
-import os
 import socket
-import stat
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+BACKLOG: Final = 4096  # as many launchers may come at once
 IDLE_SECONDS: Final = 5  # before the first question whether the other end is there
 EVERY_SECONDS: Final = 5
 TIMES: Final = 3
@@ -22,33 +18,20 @@ _OPTIONS: Final = {
 }
 
 
-def guard(port: int) -> int:
-    """Sets this process's connections to that port to end when nobody is there; how many there were.
-
-    torch's stores hide their sockets; an option that is set through a duplicate is set for both.
-    """
-    return sum(_set(made) for made in _sockets() if _peer(made) == port)
-
-
-def _sockets() -> Iterator[socket.socket]:
-    for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
-        with suppress(OSError):  # it is gone by now
-            if stat.S_ISSOCK(os.fstat(number).st_mode):
-                with socket.socket(fileno=os.dup(number)) as made:
-                    yield made
+def listen(bind: str, port: int) -> socket.socket:
+    """A listener at this address, everywhere when it is empty; port 0 takes a free one. Raises OSError."""
+    if bind:
+        family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        return socket.create_server((bind, port), family=family, backlog=BACKLOG)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+    return socket.create_server(("", port), backlog=BACKLOG)
 
 
-def _peer(made: socket.socket) -> int | None:
-    try:
-        return int(made.getpeername()[1])
-    except (OSError, IndexError, ValueError):  # not connected, or of another family
-        return None
-
-
-def _set(made: socket.socket) -> bool:
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def guard(connection: socket.socket) -> None:
+    """Ends the connection when nobody is there any more."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _OPTIONS.items():
         option = getattr(socket, name, None)
         if option is not None:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return True
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)

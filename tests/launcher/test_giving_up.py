@@ -131,7 +131,8 @@ def test_a_broken_image_does_not_come_back_for_ever(tmp_path: Path) -> None:
     assert codes == [Exit.PEER, Exit.EXHAUSTED]
     assert job.nodes[0].termination["message"] == (
         "gave up after 2 failures in 1h without a newer checkpoint; "
-        "the last one: node 0: the launcher failed: RuntimeError: no such library"
+        "the last one: node 0: the launcher failed: RuntimeError: "
+        "the ranks' store cannot be opened: RuntimeError: no such library"
     )
 
 

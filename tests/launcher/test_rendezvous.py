@@ -1,8 +1,9 @@
-"""Launchers that meet: rounds, places, claims and verdicts over a real store."""
+"""Launchers that meet: rounds, places, claims and verdicts over a real table."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
@@ -13,10 +14,13 @@ from ktrain_launcher import rendezvous
 from ktrain_launcher.control import Cause, Control
 from ktrain_launcher.parking import Parking
 from ktrain_launcher.rendezvous import ClosedError, Rendezvous
-from ktrain_launcher.stores import TCPStore, connect_store, host_store
+from ktrain_launcher.table import KeyValues, Table
+from ktrain_launcher.table_client import TableClient, connect
+from ktrain_launcher.table_server import TableServer
 from tests.launcher.gang import free_port, until
 
 HOST = "127.0.0.1"
+PORTS = count(20000)
 
 
 def say(event: str, **fields: object) -> None:
@@ -33,10 +37,34 @@ def doze(_seconds: float) -> bool:
     return False
 
 
+class Server:
+    """Node 0's table, and the launchers that ask it."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self._server = TableServer(self.table, HOST, 0)
+        self._clients: list[TableClient] = []
+
+    def ask(self) -> TableClient:
+        found = connect(HOST, self._server.port, pause=doze, say=say, note=note)
+        assert found is not None
+        self._clients.append(found)
+        return found
+
+    def close(self) -> None:
+        self._server.close()
+
+    def clear(self) -> None:
+        for each in self._clients:
+            each.close()
+
+
 @pytest.fixture
-def server() -> TCPStore:
-    """Node 0's store."""
-    return host_store(HOST, 0)
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+    made.clear()
 
 
 class Claims:
@@ -52,10 +80,9 @@ class Claims:
         return claim_epoch(self.storage, attempt=1, held=held)
 
 
-def control(server: TCPStore, node: int, num_nodes: int = 2) -> Control:
-    store = server if node == 0 else connect_store(HOST, server.port, pause=doze, say=say, note=note)
-    assert store is not None
-    return Control(store, node=node, num_nodes=num_nodes, where="here")
+def control(server: Server, node: int, num_nodes: int = 2) -> Control:
+    table: KeyValues = server.ask() if node else server.table
+    return Control(table, node=node, num_nodes=num_nodes, where="here")
 
 
 def meeting(
@@ -63,33 +90,31 @@ def meeting(
     note: Callable[[str], None] = note, is_done: bool = False,
 ) -> Rendezvous:  # fmt: skip
     return Rendezvous(
-        made, host=HOST, bind=HOST, run="run", claim=claim, is_done=lambda: is_done, pause=pause, note=note, say=say
-    )
+        made, host=HOST, run="run", claim=claim, new_store=PORTS.__next__, is_done=lambda: is_done, pause=pause,
+        note=note, say=say,
+    )  # fmt: skip
 
 
 def meet(*all_: Rendezvous) -> list[tuple[int, int, int]]:
     """(round, epoch, port) of each, met at the same time."""
     with ThreadPoolExecutor(len(all_)) as pool:
-        list(pool.map(lambda each: each.next_rendezvous(), all_))
+        list(pool.map(lambda each: each.next_round(), all_))
     return [(each.round, each.formed.epoch, each.formed.port) for each in all_ if each.formed]
 
 
-def test_each_round_has_an_epoch_and_a_store_of_its_own(server: TCPStore) -> None:
+def test_each_round_has_an_epoch_and_a_store_of_its_own(server: Server) -> None:
     claims = Claims()
     zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
     first, also_first = meet(zero, one)
-    assert one.num_nodes_waiting() == 0
     zero._control.ask(zero.round)
-    assert one.num_nodes_waiting() == 1
     second, also_second = meet(zero, one)
     assert first == also_first
     assert second == also_second
     assert (first[:2], second[:2]) == ((1, 1), (2, 2))
     assert first[2] != second[2]
-    assert zero.use_agent_store
 
 
-def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: TCPStore) -> None:
+def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: Server) -> None:
     claims = Claims()
     zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
     meet(zero, one)
@@ -97,63 +122,68 @@ def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: TCPStore
     assert [met[:2] for met in meet(zero, again)] == [(2, 2), (2, 2)]
 
 
-def test_one_that_died_while_it_waited_does_not_count(server: TCPStore) -> None:
+def test_one_that_died_while_it_waited_does_not_count(server: Server) -> None:
     claims = Claims()
     former = control(server, 1)
     former.register("a former self")
     former.enter(0, "a former self")
     zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
-    assert [met[0] for met in meet(zero, one)] == [2, 2]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.next_round)
+        until(lambda: former.target() == 2)
+        zero.next_round()
+        waiting.result(10)
+    assert (zero.round, one.round) == (2, 2)
 
 
-def test_storage_that_is_away_for_a_moment_costs_a_moment(server: TCPStore) -> None:
+def test_storage_that_is_away_for_a_moment_costs_a_moment(server: Server) -> None:
     claims = Claims(StorageError("away"), StorageError("away"))
     assert meet(meeting(control(server, 0, 1), claims))[0][1] == 1
 
 
-def test_storage_that_stays_away_ends_the_wait(server: TCPStore) -> None:
+def test_storage_that_stays_away_ends_the_wait(server: Server) -> None:
     with pytest.raises(StorageError, match="away"):
-        meeting(control(server, 0, 1), Claims(*[StorageError("away")] * 9)).next_rendezvous()
+        meeting(control(server, 0, 1), Claims(*[StorageError("away")] * 9)).next_round()
 
 
-def test_a_later_attempt_ends_it_at_once(server: TCPStore) -> None:
+def test_a_later_attempt_ends_it_at_once(server: Server) -> None:
     claims = Claims(FencedError("attempt 2 has taken over"))
     with pytest.raises(FencedError):
-        meeting(control(server, 0, 1), claims).next_rendezvous()
+        meeting(control(server, 0, 1), claims).next_round()
 
 
-def test_of_two_launchers_of_node_0_the_newer_one_stays(server: TCPStore) -> None:
+def test_of_two_launchers_of_node_0_the_newer_one_stays(server: Server) -> None:
     claims = Claims()
     old = meeting(control(server, 0, 1), claims)
     meet(old)
-    new = meeting(control(host_store(HOST, 0), 0, 1), claims)  # in a pod of its own
+    new = meeting(Control(Table(), node=0, num_nodes=1, where="in a pod of its own"), claims)
     meet(new)
     old._control.ask(old.round)
     with pytest.raises(FencedError, match="epoch a0001-e0002 has taken over, a0001-e0001 must not write"):
-        old.next_rendezvous()
+        old.next_round()
     new._control.ask(new.round)
     assert meet(new)[0][:2] == (2, 3)
 
 
-def test_of_two_launchers_of_another_node_the_newer_one_stays(server: TCPStore) -> None:
+def test_of_two_launchers_of_another_node_the_newer_one_stays(server: Server) -> None:
     claims = Claims()
     zero, old = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
     meet(zero, old)
     new = meeting(control(server, 1), claims)
     meet(zero, new)
     with pytest.raises(FencedError, match="another launcher of node 1 has taken this one's place"):
-        old.next_rendezvous()
-    assert new.num_nodes_waiting() == 0
+        old.next_round()
+    assert new._control.target() == new.round
 
 
-def test_whoever_waits_learns_that_the_run_is_done(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_waits_learns_that_the_run_is_done(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "LOOK_EVERY", 0.0)
     zero = meeting(control(server, 0), Claims(), is_done=True)
     with pytest.raises(ClosedError):
-        zero.next_rendezvous()
+        zero.next_round()
 
 
-def test_what_earlier_failures_demand_is_waited_for_and_told(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_earlier_failures_demand_is_waited_for_and_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
     notes: list[str] = []
     zero = meeting(control(server, 0, 1), Claims(), note=notes.append)
@@ -165,39 +195,39 @@ def test_what_earlier_failures_demand_is_waited_for_and_told(server: TCPStore, m
     assert notes[-1] == ""
 
 
-def test_one_that_comes_in_the_pause_has_it_asked_about_again(server: TCPStore) -> None:
+def test_one_that_comes_in_the_pause_has_it_asked_about_again(server: Server) -> None:
     zero, one = meeting(control(server, 0), Claims()), meeting(control(server, 1), Claims())
     parkings = [Parking(failures=2, seconds=600), Parking(failures=2)]
     zero.park = lambda: parkings.pop(0)
     with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(zero.next_rendezvous)
-        pool.submit(one.next_rendezvous)
+        waiting = pool.submit(zero.next_round)
+        pool.submit(one.next_round)
         until(lambda: len(parkings) == 1)
         again = meeting(control(server, 1), Claims())
-        again.next_rendezvous()
+        again.next_round()
         waiting.result(10)
         # The one that was replaced hears so when it enters the next round.
         assert (zero.round, again.round) == (2, 2)
 
 
-def test_a_run_that_is_done_while_it_is_parked_is_left(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_done_while_it_is_parked_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "LOOK_EVERY", 0.05)
     zero = meeting(control(server, 0, 1), Claims(), is_done=True)
     zero.park = lambda: Parking(failures=2, seconds=600)
     with pytest.raises(ClosedError):
-        zero.next_rendezvous()
+        zero.next_round()
 
 
-def test_a_job_that_is_given_up_claims_no_epoch(server: TCPStore) -> None:
+def test_a_job_that_is_given_up_claims_no_epoch(server: Server) -> None:
     claims = Claims()
     zero = meeting(control(server, 0, 1), claims)
     zero.park = lambda: Parking(failures=9, sentence="gave up")
     with pytest.raises(ClosedError):
-        zero.next_rendezvous()
+        zero.next_round()
     assert read_head(claims.storage) is None
 
 
-def test_one_that_takes_the_place_of_a_silent_one_says_so(server: TCPStore) -> None:
+def test_one_that_takes_the_place_of_a_silent_one_says_so(server: Server) -> None:
     zero, again = control(server, 0), control(server, 1)
     meet(meeting(zero, Claims()), meeting(control(server, 1), Claims()))
     again.register("again")
@@ -208,20 +238,20 @@ def test_one_that_takes_the_place_of_a_silent_one_says_so(server: TCPStore) -> N
     assert cause.message.startswith("the launcher of node 1 was killed")
 
 
-def test_nobody_meets_after_the_verdict(server: TCPStore) -> None:
+def test_nobody_meets_after_the_verdict(server: Server) -> None:
     zero = control(server, 0)
     first = zero.judge(Cause(0, 3, 70, message="boom"))
     assert control(server, 1).judge(Cause(1, 1, 76)) == first
     with pytest.raises(ClosedError):
-        meeting(zero, Claims()).next_rendezvous()
+        meeting(zero, Claims()).next_round()
 
 
-def test_one_that_is_told_to_stop_waits_no_longer(server: TCPStore) -> None:
+def test_one_that_is_told_to_stop_waits_no_longer(server: Server) -> None:
     with pytest.raises(ClosedError):
-        meeting(control(server, 0), Claims(), pause=lambda _seconds: True).next_rendezvous()
+        meeting(control(server, 0), Claims(), pause=lambda _seconds: True).next_round()
 
 
-def test_the_real_cause_is_kept_before_its_echoes(server: TCPStore) -> None:
+def test_the_real_cause_is_kept_before_its_echoes(server: Server) -> None:
     zero, one = control(server, 0), control(server, 1)
     zero.blame(1, Cause(0, 0, 200))
     assert zero.cause(1) is None
@@ -234,10 +264,10 @@ def test_the_real_cause_is_kept_before_its_echoes(server: TCPStore) -> None:
     assert zero.any_cause(2) is None
 
 
-def test_a_store_that_has_gone_is_a_lost_peer() -> None:
-    store = host_store(HOST, 0)
-    one = control(store, 1)
-    del store
+def test_a_table_that_has_gone_is_a_lost_peer() -> None:
+    server = Server()
+    one = control(server, 1)
+    server.close()
     with pytest.raises(PeerLostError, match="the launcher of node 0 at here has gone"):
         one.target()
 
@@ -249,20 +279,20 @@ def test_a_store_that_has_gone_is_a_lost_peer() -> None:
 )
 def test_what_keeps_node_0_from_being_reached_is_noted(host: str, told: str) -> None:
     notes: list[str] = []
-    found = connect_store(host, free_port(), pause=lambda _seconds: True, say=say, note=notes.append)
+    found = connect(host, free_port(), pause=lambda _seconds: True, say=say, note=notes.append)
     assert found is None
     assert len(notes) == 1
     assert told in notes[0]
 
 
-def test_missing_nodes_are_noted_until_they_come(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_nodes_are_noted_until_they_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "NOTE_EVERY", 0.0)
     notes: list[str] = []
     zero = meeting(control(server, 0), Claims(), note=notes.append)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(zero.next_rendezvous)
+        waiting = pool.submit(zero.next_round)
         until(lambda: notes)
-        meeting(control(server, 1), Claims()).next_rendezvous()
+        meeting(control(server, 1), Claims()).next_round()
         waiting.result(10)
     assert notes[0] == "waits for the launchers of nodes 1"
     assert notes[-1] == ""

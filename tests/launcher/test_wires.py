@@ -3,30 +3,31 @@
 import socket
 
 from ktrain_launcher import wires
-from ktrain_launcher.stores import connect_store, host_store
+from ktrain_launcher.table import Table
+from ktrain_launcher.table_client import TableClient
+from ktrain_launcher.table_server import TableServer
 
 
-def test_a_connection_asks_whether_its_other_end_is_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as made:
-        assert wires.guard(server.getsockname()[1]) == 1
-        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == wires.EVERY_SECONDS
-        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == wires.TIMES
+def asks(made: socket.socket) -> bool:
+    """Whether its kernel asks for a sign of life."""
+    return (
+        bool(made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        and made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == wires.EVERY_SECONDS
+        and made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == wires.TIMES
+    )
 
 
-def test_what_goes_elsewhere_is_left_alone() -> None:
-    assert wires.guard(1) == 0
+def test_a_launcher_asks_whether_node_0_is_there() -> None:
+    server = TableServer(Table(), "127.0.0.1", 0)
+    with socket.create_connection(("127.0.0.1", server.port)) as made:
+        assert not asks(made)
+        TableClient(made)
+        assert asks(made)
+    server.close()
 
 
-def test_torchs_store_is_found_and_works_on() -> None:
-    server = host_store("127.0.0.1", 0)
-    said: list[str] = []
-
-    def say(word: str, **_fields: object) -> None:
-        said.append(word)
-
-    store = connect_store("127.0.0.1", server.port, pause=lambda _seconds: False, say=say, note=said.append)
-    assert store is not None
-    store.set("a", "b")
-    assert store.get("a") == b"b"
-    assert "unguarded" not in said
+def test_a_listener_listens_at_every_address_unless_told() -> None:
+    with wires.listen("", 0) as made, socket.create_connection(("127.0.0.1", made.getsockname()[1])) as other:
+        assert other.getpeername()[1] == made.getsockname()[1]
+    with wires.listen("127.0.0.1", 0) as made:
+        assert made.getsockname()[0] == "127.0.0.1"
