@@ -54,7 +54,7 @@ def signal_launcher(job: Job, index: int, number: int) -> None:
         "import glob, os\n"
         "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
         "    words = open(path, 'rb').read()\n"
-        "    if b'ktrain_' + b'launcher' in words and b'tini' not in words and b'warm' not in words:\n"
+        "    if words.endswith(b'-m\\0ktrain_' + b'launcher\\0') and b'tini' not in words:\n"
         f"        os.kill(int(path.split('/')[2]), {number})"
     )
     kubectl("-n", STEERED, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)
