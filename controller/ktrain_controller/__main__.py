@@ -25,6 +25,12 @@ def main(
     lease_namespace: Annotated[
         str, typer.Option(envvar="KTRAIN_LEASE_NAMESPACE", help="Where the Lease is; empty: its own namespace.")
     ] = "",
+    lease_name: Annotated[
+        str,
+        typer.Option(
+            envvar="KTRAIN_LEASE_NAME", help="Of the Lease: replicas with the same one stand in for each other."
+        ),
+    ] = "ktrain-controller",
     prometheus: Annotated[
         str, typer.Option(envvar="KTRAIN_PROMETHEUS", help="URL that autoscale queries go to; empty: no autoscaling.")
     ] = "",
@@ -49,6 +55,7 @@ def main(
         cluster = Cluster.connect(retries=0)
         options = Options(
             namespace=namespace, has_nodes=not namespace if nodes is None else nodes, lease_namespace=lease_namespace or cluster.namespace,
+            lease_name=lease_name,
             identity=identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}", prometheus=prometheus,
             is_dry=dry_run, workers=workers, requests_per_second=requests_per_second,
             actions_per_minute=actions_per_minute, port=port, bind=bind, sample_seconds=sample_seconds,

@@ -121,13 +121,13 @@ class Job:
         """Rank 0's last report."""
         return next((rank for rank in self.told().get("ranks", ()) if rank.get("rank") == 0), {})
 
-    def kill_ranks(self, index: int) -> None:
-        """SIGKILL to the ranks of a pod; its launcher stays."""
+    def kill_ranks(self, index: int, number: int = 9) -> None:
+        """A signal, SIGKILL by default, to the ranks of a pod; its launcher stays."""
         code = (
             "import glob, os\n"
             "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
             "    if b'-m ktrain_' + b'trainer' in open(path, 'rb').read():\n"  # not this program itself, nor what they are forked from
-            "        os.kill(int(path.split('/')[2]), 9)"
+            f"        os.kill(int(path.split('/')[2]), {number})"
         )
         kubectl("-n", self.namespace, "exec", f"{self.name}-worker-{index}", "--", "python", "-c", code)
 

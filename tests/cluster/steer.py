@@ -14,21 +14,25 @@ from ktrain_controller.state import State, read_state
 from tests.cluster.jobs import Job, admin
 
 STEERED = "steered"
-FLAGS = (
-    f"--namespace={STEERED}", "--nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
-    "--start-seconds=20", "--sample-seconds=1",
-)  # fmt: skip
 
 
-def prepare() -> None:
+def flags(namespace: str = STEERED) -> tuple[str, ...]:
+    """Of a controller of this namespace, which also knows nodes, and is less patient than one in earnest."""
+    return (
+        f"--namespace={namespace}", "--nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
+        "--start-seconds=20", "--sample-seconds=1", f"--lease-name={namespace}",
+    )  # fmt: skip
+
+
+def prepare(namespace: str = STEERED) -> None:
     """The namespace, empty, with keys for storage; and the controller's rights."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STEERED, "labels": labels}})
-    s3.secret(STEERED)
-    kubectl("-n", STEERED, "delete", "pytorchjobs", "--all", "--wait")
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
+    s3.secret(namespace)
+    kubectl("-n", namespace, "delete", "pytorchjobs", "--all", "--wait")
     with s3.keys_in_environment():  # runs of before would be resumed, by later attempts
-        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(STEERED)
-    controller.install(namespace=STEERED)
+        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(namespace)
+    controller.install(namespace=namespace)
     controller.look_at_nodes()
 
 
@@ -38,7 +42,7 @@ def log(name: str) -> str:
 
 
 def document(job: Job) -> dict[str, Any]:
-    return admin().get(JOB, STEERED, job.name)
+    return admin().get(JOB, job.namespace, job.name)
 
 
 def state(job: Job) -> State:
@@ -49,13 +53,18 @@ def attempt(job: Job) -> int:
     return int(document(job)["metadata"]["annotations"][ANNOTATION_ATTEMPT])
 
 
+def attempts(job: Job) -> list[int]:
+    """That its pods carry."""
+    return [int(pod["metadata"]["annotations"][ANNOTATION_ATTEMPT]) for pod in job.pods().values()]
+
+
 def reasons(job: Job) -> list[str]:
     return [it.reason for it in state(job).decisions]
 
 
 def events(job: Job) -> Mapping[str, str]:
     """Its reasons, and what they say."""
-    found = get("-n", STEERED, "events")["items"]
+    found = get("-n", job.namespace, "events")["items"]
     return {
         it["reason"]: it["message"]
         for it in found
@@ -72,7 +81,21 @@ def deletions(job: Job) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in controller.audited():
         target = line.get("objectRef", {})
-        is_pod = line["verb"] == "delete" and target.get("resource") == "pods" and target.get("namespace") == STEERED
+        is_pod = (
+            line["verb"] == "delete" and target.get("resource") == "pods" and target.get("namespace") == job.namespace
+        )
         if is_pod and target["name"].startswith(f"{job.name}-worker-") and line["responseStatus"]["code"] < 300:
             found[line["requestObject"]["preconditions"]["uid"]] += 1
     return found
+
+
+def signal_launcher(job: Job, index: int, number: int) -> None:
+    """SIGKILL: as the kernel does when a container has no memory left; SIGSTOP: as a wedged one behaves."""
+    code = (
+        "import glob, os\n"
+        "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
+        "    words = open(path, 'rb').read()\n"
+        "    if words.endswith(b'-m\\0ktrain_' + b'launcher\\0') and b'tini' not in words:\n"
+        f"        os.kill(int(path.split('/')[2]), {number})"
+    )
+    kubectl("-n", job.namespace, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)

@@ -11,9 +11,23 @@ import pytest
 from hack.cluster import controller, daemons
 from hack.cluster.kubectl import apply, kubectl
 from ktrain.cluster import JOB
-from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_POLICY, ANNOTATION_STATE
+from ktrain.names import ANNOTATION_POLICY, ANNOTATION_STATE
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
-from tests.cluster.steer import FLAGS, STEERED, attempt, deletions, document, events, log, prepare, reasons, state, uids
+from tests.cluster.steer import (
+    STEERED,
+    attempt,
+    attempts,
+    deletions,
+    document,
+    events,
+    flags,
+    log,
+    prepare,
+    reasons,
+    signal_launcher,
+    state,
+    uids,
+)
 
 pytestmark = pytest.mark.slow
 FOREIGN = "foreign"
@@ -25,7 +39,7 @@ def steered(cluster: str) -> Iterator[str]:
     """A controller for one namespace, which also knows nodes; returns the worker image."""
     prepare()
     daemons.stop("controller-a")  # of a run that was broken off
-    controller.start("controller-a", *FLAGS, "--port=8081")
+    controller.start("controller-a", *flags(), "--port=8081")
     until("it leads", lambda: "event=leads " in log("controller-a"))
     yield cluster
     daemons.stop("controller-a")
@@ -46,18 +60,6 @@ def test_a_deleted_pod_costs_the_budget_nothing(steered: str) -> None:
     assert job.wait("Succeeded", "Failed") == "Succeeded"
     assert visits(job.storage()) == {1.0}
     assert state(job).incidents == ()
-
-
-def signal_launcher(job: Job, index: int, number: int) -> None:
-    """SIGKILL: as the kernel does when a container has no memory left; SIGSTOP: as a wedged one behaves."""
-    code = (
-        "import glob, os\n"
-        "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
-        "    words = open(path, 'rb').read()\n"
-        "    if words.endswith(b'-m\\0ktrain_' + b'launcher\\0') and b'tini' not in words:\n"
-        f"        os.kill(int(path.split('/')[2]), {number})"
-    )
-    kubectl("-n", STEERED, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)
 
 
 def test_a_pod_that_fails_is_counted_and_the_second_time_all_are_replaced(steered: str) -> None:
@@ -122,6 +124,20 @@ def test_a_launcher_that_is_wedged_costs_one_restart(steered: str) -> None:
     end(job)
 
 
+def test_a_frozen_rank_is_named_and_its_peers_show_where_they_wait(steered: str) -> None:
+    """Its launcher deals with it, on time; the controller has nothing to do."""
+    job = long("frozen", steered, "hang={timeout: 4s}")
+    before = uids(job)
+    job.kill_ranks(1, signal.SIGSTOP)
+    until("it trains again", lambda: job.told().get("epoch") == 2 and job.rank0().get("step", 0) > 0)
+    first = json.loads(job.storage().get("state/epochs/a0001-e0001.json")[0])
+    assert (first["cause"], first["first_failure"]["rank"]) == ("hang", 1)
+    assert "phase train, stopped by a signal" in first["first_failure"]["message"]
+    assert "in all_reduce" in job.logs(0) or "in wait" in job.logs(0)
+    assert (reasons(job), uids(job), attempt(job)) == ([], before, 1)
+    end(job)
+
+
 def test_a_gang_that_does_not_get_whole_is_released_and_tries_again(steered: str) -> None:
     job = Job("too-big", steered, file=COUNT, nodes=3, namespace=STEERED)
     assert job.submit("resources={cpu: 1200m}", "trainer.batch={global: 48, micro: 16}").returncode == 0
@@ -174,9 +190,9 @@ def replicas(first: str, second: str, *, env: Mapping[str, str] | None = None) -
     for name in (first, second):
         daemons.stop(name)
     begun = log(first).count("event=leads ")
-    controller.start(first, *FLAGS, f"--port={PORTS[first]}", env=env)
+    controller.start(first, *flags(), f"--port={PORTS[first]}", env=env)
     until("it leads", lambda: log(first).count("event=leads ") > begun)
-    controller.start(second, *FLAGS, f"--port={PORTS[second]}")
+    controller.start(second, *flags(), f"--port={PORTS[second]}")
 
 
 @pytest.fixture
@@ -185,7 +201,7 @@ def second(steered: str) -> Iterator[str]:
     yield steered
     daemons.stop("controller-b")
     daemons.stop("controller-a")
-    controller.start("controller-a", *FLAGS, f"--port={PORTS['controller-a']}")
+    controller.start("controller-a", *flags(), f"--port={PORTS['controller-a']}")
 
 
 def twice_failing(name: str, image: str) -> Job:
@@ -200,11 +216,6 @@ def twice_failing(name: str, image: str) -> Job:
         lambda: len(uids(job)) == 2 and job.told().get("epoch", 0) > 1 and job.rank0().get("step", 0) > 0,
     )
     return job
-
-
-def attempts(job: Job) -> list[int]:
-    """That its pods carry."""
-    return [int(pod["metadata"]["annotations"][ANNOTATION_ATTEMPT]) for pod in job.pods().values()]
 
 
 def test_a_leader_that_dies_after_its_intent_is_finished_by_the_next(second: str) -> None:

@@ -14,7 +14,7 @@ from ktrain.names import Exit
 from ktrain.records import read_records
 from tests.cluster.hosts import is_ready, spare
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
-from tests.cluster.steer import FLAGS, STEERED, attempt, document, events, log, prepare, reasons, state, uids
+from tests.cluster.steer import STEERED, attempt, document, events, flags, log, prepare, reasons, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 def steered(cluster: str) -> Iterator[str]:
     """A controller that also asks Prometheus."""
     prepare()
-    controller.start("controller-r", *FLAGS, "--port=8083", f"--prometheus={prometheus.URL}")
+    controller.start("controller-r", *flags(), "--port=8083", f"--prometheus={prometheus.URL}")
     until("it leads", lambda: "event=leads " in log("controller-r"))
     yield cluster
     daemons.stop("controller-r")

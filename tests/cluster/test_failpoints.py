@@ -1,0 +1,127 @@
+"""A controller that dies at every point of a restart, a rescale and the end of a job, on a real cluster: another one goes on each time."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from hack.cluster import controller, daemons, prometheus
+from hack.cluster.kubectl import kubectl
+from ktrain_controller.failpoint import ENV, Point
+from tests.cluster.jobs import CRASH, Job, started, until, visits
+from tests.cluster.steer import (
+    attempt,
+    attempts,
+    deletions,
+    document,
+    events,
+    flags,
+    prepare,
+    reasons,
+    signal_launcher,
+    state,
+    uids,
+)
+
+pytestmark = pytest.mark.slow
+ENDED = "broken-off"  # a namespace whose controllers do not live long
+NAME = "controller-f"
+IN_ORDER = (Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.BETWEEN_DELETES, Point.AFTER_DELETES)
+
+
+@pytest.fixture(scope="module")
+def image(cluster: str) -> Iterator[str]:
+    prepare(ENDED)
+    daemons.stop(NAME)  # of a run that was broken off
+    yield cluster
+    daemons.stop(NAME)
+
+
+def start(point: Point | None = None) -> None:
+    """A controller that dies at that point; it has the name of the last one, and so its Lease."""
+    daemons.stop(NAME)
+    more = ("--silent-seconds=8", "--port=8084", f"--prometheus={prometheus.URL}")
+    controller.start(NAME, *flags(ENDED), *more, env={ENV: point} if point else None)
+
+
+def die_at(*points: Point) -> None:
+    """One controller after the other, each dead before the next begins; then one that lives."""
+    for point in points:
+        start(point)
+        until(f"it has died {point}", lambda: not daemons.is_running(NAME))
+    start()
+
+
+def waiting(name: str, image: str, *sets: str) -> Job:
+    """Two pods that do nothing, well met."""
+    job = Job(name, image, file=CRASH, namespace=ENDED)
+    told = job.submit("script.args=[wait]", "restart={max: 9, backoff: {base: 0s}}", "preemption.grace=2s", *sets)
+    assert told.returncode == 0, told.stderr
+    until("it runs", lambda: runs(job, 1))
+    return job
+
+
+def runs(job: Job, number: int) -> bool:
+    """In this attempt, with both pods."""
+    return attempts(job) == [number] * 2 and all(job.told(index).get("state") == "running" for index in (0, 1))
+
+
+def end(job: Job) -> None:
+    kubectl("-n", ENDED, "delete", "pytorchjob", job.name, "--wait=false")
+
+
+def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
+    start()
+    job = waiting("restarted", image)
+    signal_launcher(job, 1, 9)
+    until("counted", lambda: reasons(job) == ["PodFailed"])
+    until("its pod is replaced", lambda: runs(job, 1) and job.told()["epoch"] > 1)
+    before = uids(job)
+    daemons.stop(NAME)
+    signal_launcher(job, 1, 9)
+    die_at(*IN_ORDER, Point.BEFORE_EVENT)
+    until("it runs again", lambda: runs(job, 2))
+    assert not uids(job) & before
+    assert set(deletions(job).values()) == {1}
+    assert len(state(job).incidents) == 2
+    assert attempt(job) == 2
+    end(job)
+
+
+def test_a_request_that_was_made_is_not_made_again(image: str) -> None:
+    start(Point.AFTER_REQUEST)
+    job = waiting("asked", image)
+    before = uids(job)
+    signal_launcher(job, 0, 19)
+    until("it is dead", lambda: not daemons.is_running(NAME))
+    start()
+    until("it runs again", lambda: runs(job, 2) and not uids(job) & before)
+    assert reasons(job)[:2] == ["Stalled", "Hang"]
+    assert deletions(job) == Counter(dict.fromkeys(before, 1))
+    end(job)
+
+
+def test_a_rescale_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
+    scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
+    job = started("rescaled", image, "trainer.duration=3ep", scale, namespace=ENDED)
+    before = uids(job)
+    die_at(*IN_ORDER)
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert visits(job.storage()) == {3.0}
+    assert reasons(job).count("Rescaled") == 1
+    assert attempt(job) == 2
+    assert {uid: count for uid, count in deletions(job).items() if uid in before} == dict.fromkeys(before, 1)
+
+
+def test_a_job_whose_controllers_die_is_paused_resumed_and_given_up_once(image: str) -> None:
+    job = Job("hopeless", image, file=CRASH, namespace=ENDED)
+    told = job.submit("restart={max: 3, window: 1h, backoff: {base: 1s, cap: 2s}, inPlace: 0}")
+    assert told.returncode == 0, told.stderr
+    die_at(Point.AFTER_SUSPEND, Point.AFTER_RESUME, Point.BEFORE_VERDICT, Point.AFTER_VERDICT)
+    assert job.wait("Failed") == "Failed"
+    until("told", lambda: "RestartsExhausted" in events(job))
+    assert reasons(job).count("RestartsExhausted") == 1
+    assert "gave up after 4 failures" in document(job)["status"]["conditions"][-1]["message"]
+    described = kubectl("-n", ENDED, "describe", "pytorchjob", job.name)
+    assert "RestartsExhausted" in described
+    assert "gave up after 4 failures within 1h without a newer checkpoint" in described
