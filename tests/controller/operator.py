@@ -167,9 +167,9 @@ class Operator:
             job["metadata"]["annotations"][ANNOTATION_STATE] = state.encode()
         self._api.put("pytorchjobs", job)
 
-    def fail(self, pod: str, code: int, *, at: float | None = None, reason: str = "Error") -> None:
+    def fail(self, pod: str, code: int, *, at: float | None = None, reason: str = "Error", message: str = "") -> None:
         """Its container ends so."""
-        ended = {"exitCode": code, "reason": reason, "finishedAt": self._time(at)}
+        ended = {"exitCode": code, "reason": reason, "message": message, "finishedAt": self._time(at)}
         status = {"phase": "Failed", "containerStatuses": [{"state": {"terminated": ended}}]}
         self._api.put("pods", {"metadata": {"namespace": NAMESPACE, "name": pod}, "status": status})
 

@@ -1,0 +1,42 @@
+"""Time that goes when a test says so."""
+
+import threading
+
+
+class Clock:
+    """Its wall can be set, `now` cannot."""
+
+    def __init__(self) -> None:
+        self.now = 1_900_000_000.0
+        self.skew = 0.0
+        self.changed = threading.Condition()
+
+    def wall(self) -> float:
+        """What people read."""
+        return self.now + self.skew
+
+    def advance(self, seconds: float) -> None:
+        """Whoever waits for it notices."""
+        with self.changed:
+            self.now += seconds
+            self.changed.notify_all()
+
+
+class Nap:
+    """A reflector's rest."""
+
+    def __init__(self, clock: Clock, stop: threading.Event) -> None:
+        self._clock, self._stop = clock, stop
+        self._until = float("-inf")
+
+    def __call__(self, seconds: float) -> bool:
+        """Whether to stop."""
+        with self._clock.changed:
+            self._until = self._clock.now + seconds
+            self._clock.changed.wait_for(lambda: self._stop.is_set() or not self.is_on)
+        return self._stop.is_set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing is to be expected of it now."""
+        return self._clock.now < self._until

@@ -1,0 +1,86 @@
+"""The reference model of failures: each is counted once, none that never was, and none that is not the job's own."""
+
+from typing import Final
+
+from ktrain_controller import budget, tell
+from ktrain_controller.reading import read
+from ktrain_controller.state import Incident
+from tests.controller.fake_objects import Object
+from tests.controller.operator import Write, state_of
+from tests.controller.trace.truth import Charge, Truth
+from tests.controller.trace.world import World, has_failed
+
+ALONE_SECONDS: Final = 65  # other ends are farther away than what counts as one incident
+REMEMBERED_SECONDS: Final = 200
+UNSETTLED_SECONDS: Final = 1000  # after a clock was set back, what was before is still to come
+
+
+class Counting:
+    """Of all jobs of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._heard: set[str] = set()  # uids of pods that a controller saw to have failed
+
+    def look(self) -> None:
+        """What the controller knows by now."""
+        self._heard |= self._world.brain.heard
+
+    def check(self, write: Write, name: str, truth: Truth) -> None:
+        """A job was written."""
+        state, new = write.state, write.attempt - truth.attempt
+        assert new in {0, 1}, f"{name}: attempt {truth.attempt} became {write.attempt}"
+        assert state.decisions != truth.state.decisions or write.sub == "status", f"{name}: no decision for {write}"
+        self._check_charges(name, truth, {mark_of(it) for it in state.incidents if it.is_charged})
+        if new and state.decisions[-1].reason == "NodeLost":
+            assert state.intent
+            # When the clock is set, pods that were told to go seem to be stuck.
+            places = {self._world.operator.places[it] for it in set(state.intent.uids) - self._world.operator.told}
+            assert places <= self._world.broken, f"{name}: {state.intent}"
+        elif new:
+            assert len([it for it in state.incidents if it.is_charged]) >= 2, f"{name}: {state}"
+        if new:
+            truth.ends.append(self._world.clock.now)
+
+    def _check_charges(self, name: str, truth: Truth, charged: set[str]) -> None:
+        known = {mark_of(it) for it in truth.state.incidents if it.is_charged}
+        assert not (charged - known) & truth.counted, f"{name}: counted twice: {(charged - known) & truth.counted}"
+        assert charged <= set(truth.charges), f"{name} never failed at {charged - set(truth.charges)}: {truth}"
+        truth.counted |= charged
+
+    def check_all_is_known(self) -> None:
+        """Some time after the last fault: every failure that has to be counted was, and everything was told."""
+        for name, truth in self._world.truths.items():
+            assert not self._untold(name), f"{name}: {self._untold(name)} of {truth.state.decisions}"
+            missing = {mark for mark, charge in truth.charges.items() if self._is_plain(charge, truth)} - truth.counted
+            assert not missing, f"{name}: {missing} were not counted: {truth}"
+
+    def check_end(self, job: Object) -> None:
+        """Long after the last fault: it runs, or was given up for a reason."""
+        name, state = job["metadata"]["name"], state_of(job)
+        truth = self._world.truths[name]
+        policy = read(next(it for it in self._world.brain.watches.jobs.store.all() if it.name == name)).policy
+        assert policy
+        if not has_failed(job):
+            phases = [it["status"]["phase"] for it in self._world.api.pods(name)]
+            assert phases == ["Running"] * 2, f"{name}: {phases} {state}"
+            assert not budget.is_spent(state.incidents, policy.restart, self._world.clock.wall()), f"{name}: {state}"
+        assert not (truth.is_calm and has_failed(job)), f"{name} has done nothing, and was given up: {truth}"
+
+    def _is_plain(self, charge: Charge, truth: Truth) -> bool:
+        """A failure that nothing else could explain, and that the controller has seen: it has to be counted."""
+        now, troubles = charge.at, self._world.troubles
+        is_alone = sum(abs(now - other) <= ALONE_SECONDS for other in truth.ends) == 1
+        is_calm = not any(now - UNSETTLED_SECONDS < trouble < now + REMEMBERED_SECONDS for trouble in troubles)
+        return charge.uid in self._heard and is_alone and is_calm
+
+    def _untold(self, name: str) -> set[str]:
+        (job,) = (it for it in self._world.brain.watches.jobs.store.all() if it.name == name)
+        told = {it["metadata"]["name"] for it in self._world.api.all("events")}
+        late = self._world.clock.wall() - 500
+        return {tell.event_name(job, it) for it in read(job).state.decisions if it.at > late} - told
+
+
+def mark_of(incident: Incident) -> str:
+    """What the container left that it tells of: two failures can have the same second when a clock was set."""
+    return incident.what.rpartition(": ")[2]

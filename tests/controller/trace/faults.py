@@ -1,0 +1,115 @@
+"""Everything that goes wrong in a trace: each fault by itself, and how often each comes."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+from tests.controller.fake_objects import RefusedError
+from tests.controller.trace.world import NODES, World
+
+Fault = Callable[[World], None]
+
+
+# -- pods --------------------------------------------------------------------------------------------------------------
+def crash(world: World) -> None:
+    code = world.chance.choice((137, 139, 200, 202))
+    world.break_down([(pod, code) for pod in world.victims(is_calm=False)[:1]], is_charged=True)
+
+
+def crash_together(world: World) -> None:
+    world.break_down(zip(world.victims(is_calm=False), (139, 200), strict=False), is_charged=True)
+
+
+def preempt(world: World) -> None:
+    world.break_down(zip(world.victims(), (143, 200), strict=False))
+
+
+def drain(world: World) -> None:
+    pods = world.victims()
+    for pod in pods[:1]:
+        world.truth_of(pod).ends.append(world.clock.now)
+        world.operator.delete(pod["metadata"]["name"])
+    world.break_down([(pod, 200) for pod in pods[1:]])
+
+
+def end_for_good(world: World) -> None:
+    world.break_down([(pod, 70) for pod in world.victims(is_calm=False)[:1]])
+
+
+def commit(world: World) -> None:
+    for name in world.truths:
+        key = f"research/{name}"
+        world.commits[key] = world.commits.get(key, -1) + world.chance.choice((0, 1))
+
+
+# -- nodes -------------------------------------------------------------------------------------------------------------
+def lose_node(world: World) -> None:
+    name = world.chance.choice(NODES[1:])
+    world.broken.add(name)
+    world.operator.set_node(name, is_ready=False)
+
+
+def mend_nodes(world: World) -> None:
+    world.operator.add_nodes(*NODES)
+
+
+def announce(world: World) -> None:
+    world.operator.set_node(NODES[0], is_ready=True, taints=world.chance.choice((["ktrain.dev/leaving"], [])))
+
+
+# -- the API server ----------------------------------------------------------------------------------------------------
+def drop_watches(world: World) -> None:
+    world.api.drop_watches(is_clean=world.chance.random() < 0.5)
+
+
+def expire(world: World) -> None:
+    world.api.drop_watches()
+    with suppress(RefusedError):  # a watch is about to hear that it has expired
+        world.api.forget()
+
+
+def refuse(world: World) -> None:
+    code, after = world.chance.choice(((429, "2"), (429, None), (500, None), (503, "1")))
+    world.api.refuse(world.chance.randint(1, 6), code, after)
+
+
+def truncate(world: World) -> None:
+    world.api.faults.truncate = world.chance.choice(("clean", "abrupt"))
+
+
+def scramble(world: World) -> None:
+    world.api.faults.scramble = None if world.api.faults.scramble else Random(world.chance.random())
+
+
+def slow_down(world: World) -> None:
+    world.api.faults.list_seconds = 0.003 - world.api.faults.list_seconds
+
+
+def restart_server(world: World) -> None:
+    world.api.restart()
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+def set_clock(world: World) -> None:
+    world.clock.skew += world.chance.choice((-600, 600))
+    world.troubles.append(world.clock.now)
+
+
+def restart_controller(world: World) -> None:
+    world.replace_brain()
+
+
+FAULTS: Final[list[Fault]] = [
+    *[crash] * 4, crash_together, *[preempt] * 3, *[drain] * 3, end_for_good, *[commit] * 3,
+    lose_node, *[mend_nodes] * 2, announce,
+    drop_watches, drop_watches, expire, refuse, refuse, truncate, scramble, slow_down, restart_server,
+    set_clock, restart_controller,
+]  # fmt: skip
+
+
+def mend_all(world: World) -> None:
+    """Of what lasts."""
+    world.api.faults.refusals.clear()
+    world.api.faults.scramble, world.api.faults.list_seconds = None, 0
+    mend_nodes(world)

@@ -1,0 +1,83 @@
+"""A trace: step by step something goes wrong, the controller acts, and what it wrote is compared with the models."""
+
+from contextlib import nullcontext
+from typing import Final
+
+from tests.controller.operator import Write
+from tests.controller.trace.counting import Counting
+from tests.controller.trace.faults import FAULTS, mend_all
+from tests.controller.trace.world import World
+
+STEP_SECONDS: Final = (0.2, 1, 1, 3, 3, 10, 70)
+MAX_REQUESTS: Final = 60  # in one step
+
+
+class Trace:
+    """Of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._counting = Counting(world)
+        self._checked = 0  # writes
+
+    def step(self) -> None:
+        """Time goes on; perhaps something happens; the controller acts on what it knows, then on what it hears."""
+        world, before = self.world, len(self.world.api.requests)
+        self._pass_time(world.chance.choice(STEP_SECONDS))
+        is_late = world.chance.random() < 0.2  # the watches: everything below is decided by what was
+        with world.api.together() if is_late else nullcontext():
+            if world.chance.random() < 0.6:
+                world.chance.choice(FAULTS)(world)
+            world.operator.step()
+            world.brain.lead()
+            world.brain.work()
+        self._calm_down()
+        assert len(world.api.requests) - before < MAX_REQUESTS, world.api.requests[before:]
+        world.replace_ended()
+
+    def finish(self) -> None:
+        """The faults stop: everything comes right, and everything that has to be known is known."""
+        mend_all(self.world)
+        self._go_on([5] * 20)
+        self._counting.check_all_is_known()
+        self._go_on([60] * 40)  # a pause that began before the clock was set back takes longer
+        assert self.world.brain.eyes.are_in_step
+        for job in self.world.api.all("pytorchjobs"):
+            self._counting.check_end(job)
+
+    def _go_on(self, waits: list[float]) -> None:
+        for seconds in waits:
+            self._pass_time(seconds)
+            self.world.operator.step()
+            self.world.brain.lead()
+            self._calm_down()
+
+    def _pass_time(self, seconds: float) -> None:
+        self.world.clock.advance(seconds)
+        self.world.brain.ask_the_time()
+        self.world.brain.queue.taken = 0
+
+    def _calm_down(self) -> None:
+        self.world.brain.calm_down()
+        self._counting.look()
+        writes = self.world.api.writes
+        while self._checked < len(writes):
+            self._check(writes[self._checked])
+            self._checked += 1
+
+    def _check(self, write: Write) -> None:
+        name = write.job["metadata"]["name"] if write.job else ""
+        if write.plural == "pods" and write.method == "DELETE":
+            intent = write.state.intent
+            assert intent, f"pod {write.name} was deleted, and nobody had decided it"
+            assert write.uid in intent.uids, f"pod {write.name} was deleted, and the decision is about {intent}"
+            self._echo(write, name)
+        if write.plural == "pytorchjobs" and name in self.world.truths:
+            truth = self.world.truths[name]
+            self._counting.check(write, name, truth)
+            truth.state, truth.attempt = write.state, write.attempt
+
+    def _echo(self, write: Write, name: str) -> None:
+        """Who is left of a gang that the controller takes a pod from may lose its peers by that."""
+        left = [it for it in self.world.up(name) if it["metadata"]["uid"] != write.uid]
+        self.world.break_down([(pod, 200) for pod in left if self.world.chance.random() < 0.3])

@@ -1,0 +1,107 @@
+"""What a controller looks after in a trace: a server, its operator, nodes and jobs; and how their pods end."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from ktrain_controller.project import JOB_NAME
+from tests.controller.fake_objects import Object
+from tests.controller.operator import NAMESPACE, Ledger, Operator
+from tests.controller.trace.brain import Brain
+from tests.controller.trace.clock import Clock
+from tests.controller.trace.truth import Charge, Truth
+
+RESTART: Final = {"max": 3, "window": "20m", "backoff": {"base": "2s", "cap": "10s"}}
+NODES: Final = ("node-0", "node-1", "node-2")
+
+
+class World:
+    """Serves from `open` to `close`; `truths` says what happened to its jobs."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.chance, self.clock, self._folder = Random(seed), Clock(), folder
+        self.api = Ledger(self.clock.wall)
+        self.operator = Operator(self.api)
+        self.truths: dict[str, Truth] = {}
+        self.broken: set[str] = set()  # nodes that have ever been lost
+        self.commits: dict[str, int] = {}
+        self.troubles: list[float] = []  # when the clock was set, or the controller was started
+        self.brain: Brain
+        self._submitted = self._breakdowns = 0
+
+    def open(self) -> None:
+        """With all jobs at work."""
+        self.api.open()
+        self.operator.add_nodes(*NODES)
+        for is_calm in (True, False, True, False):
+            self.submit(is_calm=is_calm)
+        self._start_brain()
+        self.brain.eyes.settle()
+
+    def close(self) -> None:
+        """Nothing is left."""
+        self.brain.close()
+        self.api.close()
+
+    def replace_brain(self) -> None:
+        """A new process knows nothing of ends that it did not see: first what has ended is cleaned up."""
+        self.operator.step()
+        self.operator.step()
+        self.brain.close()
+        self._start_brain()
+        self.troubles.append(self.clock.now)
+
+    def _start_brain(self) -> None:
+        self.brain = Brain(self.api, self._folder, self.clock, self.chance, self.commits)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+    def submit(self, *, is_calm: bool) -> None:
+        """One more."""
+        self._submitted += 1
+        name = f"job-{self._submitted}"
+        self.operator.submit(name, restart=RESTART, ttl="4000d")  # a verdict's time is this machine's
+        self.truths[name] = Truth(is_calm)
+
+    def replace_ended(self) -> None:
+        """Whoever owns a job that was given up tries another one, after a while."""
+        for job in self.api.all("pytorchjobs"):
+            if has_failed(job) and self.chance.random() < 0.2:
+                name = job["metadata"]["name"]
+                self.api.remove("pytorchjobs", NAMESPACE, name)
+                self.submit(is_calm=self.truths.pop(name).is_calm)
+
+    def victims(self, *, is_calm: bool | None = None) -> list[Object]:
+        """Some job's pods that run, so that two of them are peers."""
+        jobs = [name for name, truth in self.truths.items() if is_calm in {None, truth.is_calm}]
+        up = self.up(self.chance.choice(jobs))
+        self.chance.shuffle(up)
+        return up
+
+    def up(self, name: str) -> list[Object]:
+        """Pods of the job that run, on nodes that are well."""
+        nodes = self.api.all("nodes")
+        well = {it["metadata"]["name"] for it in nodes if it["status"]["conditions"][0]["status"] == "True"}
+        pods = self.api.pods(name)
+        up = [it for it in pods if it["status"]["phase"] == "Running" and "deletionTimestamp" not in it["metadata"]]
+        return [it for it in up if it["spec"]["nodeName"] in well]
+
+    def break_down(self, ends: Iterable[tuple[Object, int]], *, is_charged: bool = False) -> None:
+        """These containers of one gang end so, with a word by which this breakdown is known again."""
+        mark = f"breakdown {self._breakdowns}"
+        self._breakdowns += 1
+        for pod, code in ends:
+            truth = self.truth_of(pod)
+            truth.ends.append(self.clock.now)
+            if is_charged:
+                truth.charges.setdefault(mark, Charge(pod["metadata"]["uid"], self.clock.now))
+            self.operator.fail(pod["metadata"]["name"], code, message=mark)
+
+    def truth_of(self, pod: Object) -> Truth:
+        """Of its job."""
+        return self.truths[pod["metadata"]["labels"][JOB_NAME]]
+
+
+def has_failed(job: Object) -> bool:
+    """Whether it was given up."""
+    return any(it["type"] == "Failed" and it["status"] == "True" for it in job.get("status", {}).get("conditions", ()))
