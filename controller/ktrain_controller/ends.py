@@ -1,6 +1,7 @@
 """Pods that ended lately, as they were when they did: the operator takes failed ones away within a second."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -16,10 +17,10 @@ MAX_PER_JOB: Final = 2000
 
 
 class Ends:
-    """Hears of every change of a pod; `now` is the API server's time."""
+    """Hears of every change of a pod; `now` is the API server's time. What is remembered goes by `clock`: it is never set."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._clock = now, clock
         self._lock = threading.Lock()
         self._found: dict[str, dict[str, tuple[float, Pod]]] = {}  # owner → uid → when it was heard, the pod
 
@@ -35,9 +36,9 @@ class Ends:
 
     def of(self, owner: str) -> tuple[Pod, ...]:
         """Of this job, the first one first."""
-        now = self._now()
+        clock = self._clock()
         with self._lock:
-            known = {uid: it for uid, it in self._found.get(owner, {}).items() if it[0] > now - _kept(it[1])}
+            known = {uid: it for uid, it in self._found.get(owner, {}).items() if it[0] > clock - _kept(it[1])}
             self._found.pop(owner, None)
             if known:
                 self._found[owner] = known
@@ -51,7 +52,7 @@ class Ends:
     def _note(self, pod: Pod, now: float) -> None:
         known = self._found.setdefault(pod.owner, {})
         if pod.uid not in known and len(known) < MAX_PER_JOB:
-            known[pod.uid] = (now, _dated(pod, now))
+            known[pod.uid] = (self._clock(), _dated(pod, now))
 
     def _note_gone(self, pod: Pod, at: float, now: float) -> None:
         """Until then its peers may have lost it. A failure was heard of when it happened, perhaps long ago."""
@@ -60,7 +61,7 @@ class Ends:
         self._note(_dated(pod, at), now)
         known = self._found[pod.owner]
         if pod.uid in known:
-            known[pod.uid] = (now, replace(known[pod.uid][1], deleting=at))
+            known[pod.uid] = (self._clock(), replace(known[pod.uid][1], deleting=at))
 
 
 def _is_ending(pod: Pod) -> bool:

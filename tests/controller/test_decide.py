@@ -91,6 +91,12 @@ def test_a_failure_outside_of_the_window_is_forgotten() -> None:
     assert decision(seen(ends=(failed(created=NOW - 50),), state=state)).deed == Record()
 
 
+def test_a_failure_that_is_older_than_the_window_is_counted_once() -> None:
+    late = seen(ends=(failed(at=NOW - 4000),))  # the clock was set, or nobody looked
+    first = decision(late)
+    assert decide(replace(late, state=first.state)).decision is None
+
+
 @pytest.mark.parametrize(
     ("end", "expected"),
     [

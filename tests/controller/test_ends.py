@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from ktrain_controller.ends import KEPT_SECONDS, Ends
 from ktrain_controller.incidents import Kind, kind
 from tests.controller.seen import NOW, failed, pod
@@ -17,7 +19,7 @@ class Clock:
 
 def ends() -> tuple[Ends, Clock]:
     clock = Clock()
-    return Ends(clock), clock
+    return Ends(clock, clock), clock
 
 
 def test_a_pod_that_runs_has_not_ended() -> None:
@@ -49,3 +51,17 @@ def test_ends_are_forgotten_after_a_while_and_with_their_job() -> None:
     assert seen.of("research/other") == ()
     clock.now += KEPT_SECONDS + 1
     assert seen.of("research/demo") == ()
+
+
+@pytest.mark.parametrize("step", [-600, 600])
+def test_an_end_is_remembered_for_as_long_as_ever_when_the_servers_clock_is_set(step: float) -> None:
+    server, ours = Clock(), Clock()
+    seen = Ends(server, ours)
+    seen.hear(pod(1), pod(1, deleted=NOW, deleting=NOW + 30))
+    seen.hear(pod(0), failed(0, 200, at=NOW))
+    server.now += step
+    seen.hear(pod(1, deleted=NOW, deleting=NOW + 30), pod(1, uid="successor", created=NOW + step))
+    ours.now += KEPT_SECONDS - 1
+    assert [it.uid for it in seen.of("research/demo")] == ["pod-1", "pod-0"]
+    ours.now += 1
+    assert [it.uid for it in seen.of("research/demo")] == ["pod-1"]

@@ -90,7 +90,7 @@ def test_a_failure_that_is_cleaned_up_late_is_not_news() -> None:
 
 def test_a_pod_that_was_taken_away_is_remembered_for_longer_than_the_ends_that_it_explains() -> None:
     clock = Clock()
-    ends = Ends(clock.wall)
+    ends = Ends(clock.wall, clock.wall)
     ends.hear(seen.pod(1), seen.pod(1, deleted=clock.now, deleting=clock.now + 40))
     clock.advance(60)
     ends.hear(seen.pod(0), seen.failed(0, 200, at=clock.now))

@@ -1,5 +1,6 @@
 """What policies have in common: another try for the whole gang, paid for or not."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -52,18 +53,16 @@ def again(
 
 def _count(seen: Observation, incidents: Iterable[Incident]) -> State:
     """A newer commit than at the last incident gives the whole budget back."""
-    known = seen.state.incidents
+    known, since = seen.state.incidents, seen.now - seen.policy.restart.window.total_seconds()
     if seen.commit > seen.state.commit:
-        known = tuple(_forgiven(seen, known))
-    since = seen.now - seen.policy.restart.window.total_seconds()
-    kept = [it for it in (*known, *incidents) if it.at > since]
-    return replace(seen.state, incidents=tuple(kept)[-MAX_INCIDENTS:], commit=seen.commit)
+        known, since = tuple(replace(it, is_charged=False) for it in known), math.inf
+    kept = [it for it in known if it.at > since or _is_remembered(seen, it)]
+    return replace(seen.state, incidents=(*kept, *incidents)[-MAX_INCIDENTS:], commit=seen.commit)
 
 
-def _forgiven(seen: Observation, known: Iterable[Incident]) -> Iterable[Incident]:
-    """Free from now on, and kept for as long as their ends are remembered: those would be counted again."""
-    ends = [(pod, ended_at(pod, seen.now)) for pod in seen.ends]
-    return (replace(it, is_charged=False) for it in known if any(covers(it, pod, at) for pod, at in ends))
+def _is_remembered(seen: Observation, incident: Incident) -> bool:
+    """Whether an end of it is: without the incident, that would be counted again."""
+    return any(covers(incident, pod, ended_at(pod, seen.now)) for pod in seen.ends)
 
 
 def _given_up(seen: Observation, count: int, message: str) -> str:

@@ -35,7 +35,7 @@ class Brain:
         self._cluster = api.connect(folder)
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
-        self._ends = Ends(self._now)
+        self._ends = Ends(self._now, lambda: clock.now)
         self.heard: set[str] = set()  # uids of pods that were seen to have failed
         self._allowance = Allowance(60, clock=lambda: clock.now)
         self._lease = self._make_lease()
