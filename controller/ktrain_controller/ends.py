@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ktrain_controller.incidents import Kind, kind
+from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind
 from ktrain_controller.model import Pod
 
-KEPT_SECONDS: Final = 180.0
-EXPLAINS_SECONDS: Final = 360.0
+KEPT_SECONDS: Final = SETTLE_SECONDS + 180.0  # a controller that takes over late still judges it
+EXPLAINS_SECONDS: Final = 2 * KEPT_SECONDS
 """A pod that was taken away explains ends that came after it, and were heard of later: it has to outlive them."""
 
 MAX_PER_JOB: Final = 2000

@@ -11,8 +11,10 @@ from ktrain_controller.state import Incident
 SAME_SECONDS: Final = 60.0
 """One incident bounces many ranks: a pod that lived when it happened and ended within this time ended by it."""
 
-SETTLE_SECONDS: Final = 5.0
-"""A launcher that only lost its peers speaks sooner than the one that failed, sometimes."""
+SETTLE_SECONDS: Final = 120.0
+"""A launcher that only lost its peers speaks sooner than who knows why: of a dead node it is known after 40 s that it is
+not ready, and after 40 more its pods are given up; a half-open watch is noticed after 70. The operator replaces the pod
+meanwhile, so nothing waits for this verdict."""
 
 _ECHOES: Final = frozenset({Exit.PEER, Exit.MEMBERSHIP})
 _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
@@ -74,9 +76,10 @@ def new_incidents(ends: Iterable[Pod], known: tuple[Incident, ...], now: float) 
     return tuple(sorted(found, key=lambda it: it.at))
 
 
-def unsettled(ends: Iterable[Pod], now: float) -> bool:
-    """Whether an echo waits for the end that explains it."""
-    return any(kind(pod) is Kind.ECHO and now - ended_at(pod, now) < SETTLE_SECONDS for pod in ends)
+def settles_in(ends: Iterable[Pod], now: float) -> float | None:
+    """Seconds until the next echo has waited for long enough for the end that explains it; None when none waits."""
+    left = [ended_at(pod, now) + SETTLE_SECONDS - now for pod in ends if kind(pod) is Kind.ECHO]
+    return min((seconds for seconds in left if seconds > 0), default=None)
 
 
 def covers(incident: Incident, pod: Pod, at: float) -> bool:

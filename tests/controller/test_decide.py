@@ -59,7 +59,7 @@ def test_the_pause_doubles_up_to_its_cap() -> None:
     waits = []
     for count in (1, 2, 3, 8):
         state = State(incidents=incidents(count), commit=90)
-        release = decision(seen(ends=(failed(created=NOW - 50),), state=state)).state.release
+        release = decision(seen(ends=(failed(created=NOW - 50),), pods=(pod(1),), state=state)).state.release
         assert release is not None
         waits.append(release.until - NOW)
     assert waits == [2, 4, 8, 120]
@@ -129,6 +129,30 @@ def test_an_echo_waits_for_its_cause_and_then_counts() -> None:
     assert decide(seen(ends=(echo,))).decision is None
     assert 0 < (decide(seen(ends=(echo,))).look_again or 0) <= SETTLE_SECONDS
     assert decision(seen(ends=(echo,), now=NOW + SETTLE_SECONDS)).state.incidents[0].what.startswith("demo-worker-1")
+
+
+def test_a_gang_that_is_whole_again_when_an_echo_counts_is_not_replaced() -> None:
+    found = decision(
+        seen(ends=(failed(1, 200, at=NOW - SETTLE_SECONDS),), state=State(incidents=incidents(1), commit=90))
+    )
+    assert (found.deed, len(found.state.incidents)) == (Record(), 2)
+
+
+def test_an_echo_is_looked_at_as_soon_as_it_has_waited() -> None:
+    ends = (failed(0, 200, at=NOW - 30), failed(1, 200, at=NOW - 20))
+    assert decide(seen(ends=ends)).look_again == SETTLE_SECONDS - 30
+
+
+def test_the_death_of_a_node_is_free_though_peers_lose_it_before_it_is_known() -> None:
+    echo, there = failed(0, 200, at=NOW), (pod(0, uid="successor", created=NOW + 2), pod(1))
+    nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW + 40)}
+    assert decide(seen(now=NOW + 79, pods=there, ends=(echo,), nodes=nodes)).decision is None
+    lost = decision(seen(now=NOW + 80, pods=there, ends=(echo,), nodes=nodes))
+    assert (lost.reason, lost.state.incidents) == ("NodeLost", ())
+    gone = pod(1, deleted=NOW + 80, deleting=NOW + 80)
+    new = (there[0], pod(1, uid="another", created=NOW + 82, node="node-2"))
+    after = seen(now=NOW + SETTLE_SECONDS, pods=new, ends=(echo, gone), state=lost.state, job=job(attempt=2))
+    assert decide(after).decision is None
 
 
 def test_an_echo_of_a_preemption_is_free() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from ktrain_controller.decide import decide
-from ktrain_controller.ends import Ends
+from ktrain_controller.ends import KEPT_SECONDS, Ends
 from ktrain_controller.incidents import new_incidents
 from ktrain_controller.state import Incident, State
 from tests.controller import seen
@@ -94,5 +94,5 @@ def test_a_pod_that_was_taken_away_is_remembered_for_longer_than_the_ends_that_i
     ends.hear(seen.pod(1), seen.pod(1, deleted=clock.now, deleting=clock.now + 40))
     clock.advance(60)
     ends.hear(seen.pod(0), seen.failed(0, 200, at=clock.now))
-    clock.advance(179)
+    clock.advance(KEPT_SECONDS - 1)
     assert [it.uid for it in ends.of("research/demo")] == ["pod-1", "pod-0"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ktrain_controller.budget import is_spent
 from ktrain_controller.decision import Decision, Wait
-from ktrain_controller.incidents import SETTLE_SECONDS, new_incidents, unsettled
+from ktrain_controller.incidents import new_incidents, settles_in
 from ktrain_controller.observation import Observation
 from ktrain_controller.policies.gang import charge
 
@@ -18,7 +18,8 @@ def failure(seen: Observation) -> Decision | Wait | None:
     if charged or _was_spent(seen):
         last = (*seen.state.incidents, *charged)[-1]
         return charge(seen, charged, policy="failure", reason="PodFailed", message=last.what)
-    return Wait(SETTLE_SECONDS) if unsettled(ends, seen.now) else None
+    left = settles_in(ends, seen.now)
+    return Wait(left) if left is not None else None
 
 
 def _was_spent(seen: Observation) -> bool:

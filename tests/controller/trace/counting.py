@@ -3,6 +3,7 @@
 from typing import Final
 
 from ktrain_controller import budget, tell
+from ktrain_controller.incidents import SETTLE_SECONDS
 from ktrain_controller.reading import read
 from ktrain_controller.state import Incident
 from tests.controller.fake_objects import Object
@@ -11,6 +12,9 @@ from tests.controller.trace.truth import Charge, Truth
 from tests.controller.trace.world import World, has_failed
 
 ALONE_SECONDS: Final = 65  # other ends are farther away than what counts as one incident
+BEFORE_SECONDS: Final = 200  # a pod that went explains echoes, and may have taken long to go
+AFTER_SECONDS: Final = SETTLE_SECONDS + 140  # it may go, and be heard of, after the echo
+DEATH_SECONDS: Final = 100  # from the death of a node until it is given up
 REMEMBERED_SECONDS: Final = 200
 UNSETTLED_SECONDS: Final = 1000  # after a clock was set back, what was before is still to come
 
@@ -37,16 +41,31 @@ class Counting:
             # When the clock is set, pods that were told to go seem to be stuck.
             places = {self._world.operator.places[it] for it in set(state.intent.uids) - self._world.operator.told}
             assert places <= self._world.broken, f"{name}: {state.intent}"
+            self._lose(name, truth)
         elif new:
             assert len([it for it in state.incidents if it.is_charged]) >= 2, f"{name}: {state}"
         if new:
             truth.ends.append(self._world.clock.now)
 
+    def _lose(self, name: str, truth: Truth) -> None:
+        """A node was given up: what its loss had ended before has to be free."""
+        now = self._world.clock.now
+        truth.lost.append(now)
+        paid = {mark for mark, at in truth.orphans.items() if now - at < DEATH_SECONDS} & truth.counted
+        is_calm = all(trouble < now - UNSETTLED_SECONDS for trouble in self._world.troubles)
+        assert not (paid and is_calm), f"{name} paid for the death of a node: {paid} {truth}"
+
     def _check_charges(self, name: str, truth: Truth, charged: set[str]) -> None:
         known = {mark_of(it) for it in truth.state.incidents if it.is_charged}
         assert not (charged - known) & truth.counted, f"{name}: counted twice: {(charged - known) & truth.counted}"
-        assert charged <= set(truth.charges), f"{name} never failed at {charged - set(truth.charges)}: {truth}"
+        wrong = {mark for mark in charged - known if not self._is_owed(mark, truth)}
+        assert not wrong, f"{name} has not to answer for {wrong}: {truth}"
         truth.counted |= charged
+
+    def _is_owed(self, mark: str, truth: Truth) -> bool:
+        """Whether the job has to answer for it; a node that came back in time explains nothing."""
+        orphaned = truth.orphans.get(mark)
+        return mark in truth.charges or (orphaned is not None and not any(at >= orphaned for at in truth.lost))
 
     def check_all_is_known(self) -> None:
         """Some time after the last fault: every failure that has to be counted was, and everything was told."""
@@ -70,7 +89,9 @@ class Counting:
     def _is_plain(self, charge: Charge, truth: Truth) -> bool:
         """A failure that nothing else could explain, and that the controller has seen: it has to be counted."""
         now, troubles = charge.at, self._world.troubles
-        is_alone = sum(abs(now - other) <= ALONE_SECONDS for other in truth.ends) == 1
+        before = BEFORE_SECONDS if charge.is_echo else ALONE_SECONDS
+        after = AFTER_SECONDS if charge.is_echo else ALONE_SECONDS
+        is_alone = sum(-before <= other - now <= after for other in truth.ends) == 1
         is_calm = not any(now - UNSETTLED_SECONDS < trouble < now + REMEMBERED_SECONDS for trouble in troubles)
         return charge.uid in self._heard and is_alone and is_calm
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from random import Random
 from typing import Final
 
+from ktrain.names import Exit
 from tests.controller.fake_objects import RefusedError
 from tests.controller.trace.world import NODES, World
 
@@ -47,7 +48,17 @@ def commit(world: World) -> None:
 def lose_node(world: World) -> None:
     name = world.chance.choice(NODES[1:])
     world.broken.add(name)
+    for job in world.truths:
+        _orphan(world, job, name)
     world.operator.set_node(name, is_ready=False)
+
+
+def _orphan(world: World, job: str, node: str) -> None:
+    """Launchers that lose a peer with its node say so long before anybody knows about the node."""
+    up = world.up(job)
+    left = [pod for pod in up if pod["spec"]["nodeName"] != node]
+    if len(left) < len(up) and world.chance.random() < 0.5:
+        world.truths[job].orphans[world.break_down([(pod, Exit.PEER) for pod in left])] = world.clock.now
 
 
 def mend_nodes(world: World) -> None:

@@ -1,5 +1,6 @@
 """A trace: step by step something goes wrong, the controller acts, and what it wrote is compared with the models."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
 
@@ -38,14 +39,14 @@ class Trace:
     def finish(self) -> None:
         """The faults stop: everything comes right, and everything that has to be known is known."""
         mend_all(self.world)
-        self._go_on([5] * 20)
+        self._go_on([5] * 20 + [20] * 10)
         self._counting.check_all_is_known()
         self._go_on([60] * 40)  # a pause that began before the clock was set back takes longer
         assert self.world.brain.eyes.are_in_step
         for job in self.world.api.all("pytorchjobs"):
             self._counting.check_end(job)
 
-    def _go_on(self, waits: list[float]) -> None:
+    def _go_on(self, waits: Sequence[float]) -> None:
         for seconds in waits:
             self._pass_time(seconds)
             self.world.operator.step()

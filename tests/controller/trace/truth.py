@@ -11,6 +11,7 @@ class Charge:
 
     uid: str  # the pod's
     at: float
+    is_echo: bool  # a pod that went would explain it
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class Truth:
     is_calm: bool  # nothing that it would have to answer for
     charges: dict[str, Charge] = field(default_factory=dict)  # by the message that the container left
     ends: list[float] = field(default_factory=list)  # all, of whatever kind
+    orphans: dict[str, float] = field(default_factory=dict)  # ends by the loss of a node: their message → when
+    lost: list[float] = field(default_factory=list)  # when the controller gave pods up with their node
     counted: set[str] = field(default_factory=set)  # charges that the controller has counted so far
     state: State = field(default_factory=State)  # newest that was written
     attempt: int = 1

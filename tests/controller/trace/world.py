@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from ktrain.names import Exit
 from ktrain_controller.project import JOB_NAME
 from tests.controller.fake_objects import Object
 from tests.controller.operator import NAMESPACE, Ledger, Operator
@@ -86,7 +87,7 @@ class World:
         up = [it for it in pods if it["status"]["phase"] == "Running" and "deletionTimestamp" not in it["metadata"]]
         return [it for it in up if it["spec"]["nodeName"] in well]
 
-    def break_down(self, ends: Iterable[tuple[Object, int]], *, is_charged: bool = False) -> None:
+    def break_down(self, ends: Iterable[tuple[Object, int]], *, is_charged: bool = False) -> str:
         """These containers of one gang end so, with a word by which this breakdown is known again."""
         mark = f"breakdown {self._breakdowns}"
         self._breakdowns += 1
@@ -94,8 +95,10 @@ class World:
             truth = self.truth_of(pod)
             truth.ends.append(self.clock.now)
             if is_charged:
-                truth.charges.setdefault(mark, Charge(pod["metadata"]["uid"], self.clock.now))
+                charge = Charge(pod["metadata"]["uid"], self.clock.now, is_echo=code == Exit.PEER)
+                truth.charges.setdefault(mark, charge)
             self.operator.fail(pod["metadata"]["name"], code, message=mark)
+        return mark
 
     def truth_of(self, pod: Object) -> Truth:
         """Of its job."""
