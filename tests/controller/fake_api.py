@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import pytest
 
@@ -25,6 +25,7 @@ from tests.controller.fake_watches import Faults, Watches, error_line
 
 _PATH: Final = re.compile(r"/(api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?")
 _MERGE: Final = "application/merge-patch+json"
+Client = TypeVar("Client", bound=Cluster)
 
 
 class FakeApi:
@@ -34,6 +35,7 @@ class FakeApi:
         self.clock = clock  # of the Date header and of timestamps; may be exchanged
         self.faults = Faults()
         self.requests: list[Request] = []
+        self.rest: Callable[[str, float], object] = lambda _plural, seconds: time.sleep(seconds)  # of a slow page
         self.port = 0
         self.objects = Objects(lambda: self.clock())
         self._watches = Watches(self.objects, self.faults)
@@ -68,11 +70,15 @@ class FakeApi:
 
     def connect(self, folder: Path, *, retries: int = 0) -> Cluster:
         """A client of this server; `folder` gets a kubeconfig."""
+        return self.connect_as(Cluster, folder, retries=retries)
+
+    def connect_as(self, client: type[Client], folder: Path, *, retries: int = 0) -> Client:
+        """One of another class."""
         path = folder / "kubeconfig"
         path.write_text(self.kubeconfig, encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(path))
-            return Cluster.connect(retries=retries)
+            return client.connect(retries=retries)
 
     @property
     def kubeconfig(self) -> str:
@@ -144,9 +150,18 @@ class FakeApi:
         self.faults.refusals += [(code, after)] * times
 
     def speak(self) -> None:
-        """After `faults.is_mute`: connections that were half-open break, new ones are served."""
+        """After `faults.is_mute`, or `lose_watches`: connections that were half-open break, new ones are served."""
         self.faults.is_mute = False
+        self._watches.find()
         self.drop_watches(is_clean=False)
+
+    def lose_watches(self, plural: str) -> None:
+        """Those that are open now deliver nothing any more, and nobody is told."""
+        self._watches.lose(plural)
+
+    def is_lost(self, port: int) -> bool:
+        """Whether the client at this port has a watch that delivers nothing."""
+        return self._watches.is_lost(port)
 
     def together(self) -> AbstractContextManager[None]:
         """What happens inside reaches the watches at once."""
@@ -201,11 +216,11 @@ class FakeApi:
         return self.objects.delete(plural, key, uid=uid, version=version, grace=options.get("gracePeriodSeconds"))
 
     def _page(self, request: Request, plural: str, namespace: str) -> bytes:
-        threading.Event().wait(self.faults.list_seconds)
         if self.faults.bodies:
             return self.faults.bodies.pop(0)
         limit, token = int(request.query.get("limit", 0)), request.query.get("continue", "")
         version, items, following = self.objects.page(plural, namespace, request.selector, limit=limit, token=token)
+        self.rest(plural, self.faults.list_seconds)  # what it says is of the time when it was asked
         head = {"resourceVersion": str(version)} | ({"continue": following} if following else {})
         kind = f"{TABLES[plural].kind}List".encode()
         return b'{"kind":"%s","metadata":%s,"items":[%s]}' % (kind, encoded(head), b",".join(items))

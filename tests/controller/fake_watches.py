@@ -27,6 +27,7 @@ class Faults:
     scramble: Random | None = None  # what goes out together is shuffled, and some of it comes twice
     is_holding: bool = False  # events wait; see FakeApi.together
     expires_by_status: bool = False  # a forgotten version is an answer 410, not an event in the stream
+    expire: int = 0  # how many of the next watches are told so, whatever they ask for
 
 
 @dataclass(slots=True, eq=False)
@@ -39,10 +40,12 @@ class Watch:
     version: int
     until: float
     has_bookmarks: bool
+    port: int  # of its client
     backlog: list[bytes] = field(default_factory=list)  # events that history has forgotten since
     orders: list[bytes] = field(default_factory=list)  # lines that a test wants
     bookmarks: int = 0  # how many are due
     end: End = ""
+    is_lost: bool = False  # half-open: nothing goes out on it any more, not even its end
 
 
 class Watches:
@@ -56,14 +59,30 @@ class Watches:
     def count(self, plural: str) -> int:
         """Of one kind, or of all."""
         with self._changed:
-            return sum(plural in {"", it.plural} and not it.end for it in self._open)
+            return sum(plural in {"", it.plural} and not it.end and not it.is_lost for it in self._open)
 
     def order(self, give: Callable[[Watch], object]) -> None:
-        """Does something to all of them, now."""
+        """Does something to all of them that are not lost, now."""
         with self._changed:
             for watch in self._open:
-                give(watch)
+                if not watch.is_lost:
+                    give(watch)
             self._changed.notify_all()
+
+    def lose(self, plural: str) -> None:
+        """Those of one kind become half-open, for ever."""
+        self.order(lambda watch: setattr(watch, "is_lost", watch.plural == plural))
+
+    def find(self) -> None:
+        """Those that were lost can be ended again."""
+        with self._changed:
+            for watch in self._open:
+                watch.is_lost = False
+
+    def is_lost(self, port: int) -> bool:
+        """Whether this client's watch is."""
+        with self._changed:
+            return any(it.port == port and it.is_lost for it in self._open)
 
     def forget(self) -> None:
         """Compaction, which what is under way survives."""
@@ -88,7 +107,7 @@ class Watches:
 
     def serve(self, request: Request, out: Answers, plural: str, namespace: str) -> bool:
         """Until it ends; says whether the connection is still of use."""
-        watch = self._begin(request, plural, namespace)
+        watch = self._begin(request, plural, namespace, out.client_address[1])
         try:
             out.begin()
             while not watch.end:
@@ -104,13 +123,14 @@ class Watches:
             with self._changed:
                 self._open.discard(watch)
 
-    def _begin(self, request: Request, plural: str, namespace: str) -> Watch:
+    def _begin(self, request: Request, plural: str, namespace: str, port: int) -> Watch:
         seconds = float(request.query.get("timeoutSeconds", DEFAULT_SECONDS))
         with self._changed:
             since = int(request.query.get("resourceVersion") or self._objects.version)
             has_bookmarks = request.query.get("allowWatchBookmarks") == "true"
-            watch = Watch(plural, namespace, request.selector, since, time.monotonic() + seconds, has_bookmarks)
+            watch = Watch(plural, namespace, request.selector, since, time.monotonic() + seconds, has_bookmarks, port)
             try:
+                self._refuse_some()
                 watch.backlog = self._events(watch)
             except RefusedError as error:
                 if self._faults.expires_by_status:
@@ -119,22 +139,30 @@ class Watches:
             self._open.add(watch)
         return watch
 
+    def _refuse_some(self) -> None:
+        if self._faults.expire:
+            self._faults.expire -= 1
+            raise RefusedError(410, "Expired", "the test says so")
+
     def _next(self, watch: Watch) -> list[bytes]:
         """Waits for what comes next; nothing when it has to be called again."""
         with self._changed:
-            self._changed.wait_for(lambda: watch.end or not self._faults.is_mute)
+            self._changed.wait_for(lambda: watch.end or not self._is_silent(watch))
             self._changed.wait_for(lambda: self._is_due(watch), watch.until - time.monotonic())
-            if watch.end or self._faults.is_mute:
+            if watch.end or self._is_silent(watch):
                 return []
             lines = self._mangled(self._all_events(watch))
             if time.monotonic() >= watch.until:
                 watch.bookmarks, watch.end = 1, "clean"  # as the real one: the next watch goes on from there
             return lines + self._others(watch)
 
+    def _is_silent(self, watch: Watch) -> bool:
+        return watch.is_lost or self._faults.is_mute
+
     def _is_due(self, watch: Watch) -> bool:
         if watch.end:
             return True
-        if self._faults.is_mute or self._faults.is_holding:
+        if self._is_silent(watch) or self._faults.is_holding:
             return False
         is_behind = self._objects.newest(watch.plural) > watch.version
         return is_behind or bool(watch.backlog or watch.orders or watch.bookmarks)

@@ -240,6 +240,22 @@ def test_silence_is_noticed(api: FakeApi, cluster: Cluster) -> None:
         next(events)
 
 
+def test_a_watch_that_is_lost_delivers_nothing_more_and_the_next_one_everything(api: FakeApi, cluster: Cluster) -> None:
+    since = version(api)
+    lost = watched(cluster, POD, since, silence=0.1)
+    api.lose_watches("pods")
+    api.put("pods", thing("a"))
+    with pytest.raises(UnreachableError, match="Read timed out"):
+        next(lost)
+    assert told(watched(cluster, POD, since), 1) == [("ADDED", "a")]
+
+
+def test_a_storm_of_410_passes(api: FakeApi, cluster: Cluster) -> None:
+    api.faults.expire = 2
+    answers = [next(watched(cluster, POD, version(api))) for _ in range(3)]
+    assert [it["type"] for it in answers] == ["ERROR", "ERROR", "BOOKMARK"]
+
+
 def test_a_broken_stream_is_an_error_and_its_half_line_is_not_given(api: FakeApi, cluster: Cluster) -> None:
     since = version(api)
     api.put("pods", thing("a"))

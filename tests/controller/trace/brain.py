@@ -1,12 +1,10 @@
 """One controller, put together as `Controller` does it, but without a thread that acts by itself."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from ktrain.errors import ClusterError
 from ktrain_controller import lease
 from ktrain_controller.act import Actor
 from ktrain_controller.beat import Beat
@@ -20,10 +18,11 @@ from ktrain_controller.reconcile import Reconciler
 from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
 from ktrain_controller.world import World
-from tests.controller.operator import Ledger
 from tests.controller.trace.clock import Clock
 from tests.controller.trace.eyes import REAL_SECONDS, Eyes
 from tests.controller.trace.queue import Queue
+from tests.controller.trace.server import Server
+from tests.controller.trace.wires import Wires
 
 MAX_TRIES: Final = 8  # to lead, in one step
 
@@ -31,11 +30,12 @@ MAX_TRIES: Final = 8  # to lead, in one step
 class Brain:
     """It acts when it is told to: `lead`, then `work`."""
 
-    def __init__(self, api: Ledger, folder: Path, clock: Clock, chance: Random, commits: dict[str, int]) -> None:
+    def __init__(self, api: Server, folder: Path, clock: Clock, chance: Random, commits: dict[str, int]) -> None:
         self._api, self._clock, self._commits = api, clock, commits
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._lease_due = 0.0
-        self._cluster = api.connect(folder)
+        self._cluster = api.connect_as(Wires, folder)
+        self._cluster.clock = clock
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
@@ -47,17 +47,12 @@ class Brain:
             metrics=self._metrics, say=self._say,
         )  # fmt: skip
         self._listen()
-        self.eyes = Eyes(api, self.watches, clock, chance)
+        self.eyes = Eyes(api, self._cluster, self.watches, api.slowness, clock=clock, chance=chance)
 
     def close(self) -> None:
         """As if its process had been killed, and its lease had run out."""
         self.eyes.close()
         self._api.give_lease("")
-
-    def ask_the_time(self) -> None:
-        """The client counts on from the server's last answer by a clock that stands still here."""
-        with suppress(ClusterError):
-            self._cluster.raw("/version")
 
     def lead(self) -> None:
         """Renews its lease when that is due: as often as a refused one would have been tried again meanwhile."""
@@ -113,7 +108,7 @@ class Brain:
             self.queue.add(job.key)
 
     def _now(self) -> float:
-        """As the server told it: its real time between two answers is nothing here."""
+        """As the server told it."""
         found = self._cluster.server_time
         return self._clock.wall() if found is None else found
 

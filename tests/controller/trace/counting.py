@@ -93,7 +93,7 @@ class Counting:
         after = AFTER_SECONDS if charge.is_echo else ALONE_SECONDS
         is_alone = sum(-before <= other - now <= after for other in truth.ends) == 1
         is_calm = not any(now - UNSETTLED_SECONDS < trouble < now + REMEMBERED_SECONDS for trouble in troubles)
-        return charge.uid in self._heard and is_alone and is_calm
+        return charge.uid in self._heard and is_alone and is_calm and not charge.is_paused
 
     def _untold(self, name: str) -> set[str]:
         (job,) = (it for it in self._world.brain.watches.jobs.store.all() if it.name == name)

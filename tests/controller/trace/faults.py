@@ -80,6 +80,21 @@ def expire(world: World) -> None:
         world.api.forget()
 
 
+def storm(world: World) -> None:
+    """Whatever the next watches ask for has expired, in the stream or before it."""
+    world.api.faults.expires_by_status = world.chance.random() < 0.5
+    world.api.faults.expire = world.chance.randint(3, 12)
+    expire(world)
+
+
+def lose_watch(world: World) -> None:
+    """Half-open: it stays, and delivers nothing."""
+    plural = world.chance.choice(("pods", "pods", "pytorchjobs", "nodes"))
+    if not world.brain.eyes.is_lost(plural):
+        world.api.lose_watches(plural)
+        world.lost[plural] = world.clock.now
+
+
 def refuse(world: World) -> None:
     code, after = world.chance.choice(((429, "2"), (429, None), (500, None), (503, "1")))
     world.api.refuse(world.chance.randint(1, 6), code, after)
@@ -94,7 +109,7 @@ def scramble(world: World) -> None:
 
 
 def slow_down(world: World) -> None:
-    world.api.faults.list_seconds = 0.003 - world.api.faults.list_seconds
+    world.api.faults.list_seconds = world.chance.choice((0, 2, 12))
 
 
 def restart_server(world: World) -> None:
@@ -114,13 +129,14 @@ def restart_controller(world: World) -> None:
 FAULTS: Final[list[Fault]] = [
     *[crash] * 4, crash_together, *[preempt] * 3, *[drain] * 3, end_for_good, *[commit] * 3,
     lose_node, *[mend_nodes] * 2, announce,
-    drop_watches, drop_watches, expire, refuse, refuse, truncate, scramble, slow_down, restart_server,
+    drop_watches, drop_watches, expire, storm, lose_watch, lose_watch, refuse, refuse, truncate, scramble, slow_down, restart_server,
     set_clock, restart_controller,
 ]  # fmt: skip
 
 
 def mend_all(world: World) -> None:
     """Of what lasts."""
-    world.api.faults.refusals.clear()
-    world.api.faults.scramble, world.api.faults.list_seconds = None, 0
+    faults = world.api.faults
+    faults.refusals.clear()
+    faults.scramble, faults.list_seconds, faults.expire = None, 0, 0
     mend_nodes(world)

@@ -7,9 +7,11 @@ from typing import Final
 from tests.controller.operator import Write
 from tests.controller.trace.counting import Counting
 from tests.controller.trace.faults import FAULTS, mend_all
+from tests.controller.trace.noticing import Noticing
 from tests.controller.trace.world import World
 
 STEP_SECONDS: Final = (0.2, 1, 1, 3, 3, 10, 70)
+BOOKMARK_SECONDS: Final = 60
 MAX_REQUESTS: Final = 60  # in one step
 
 
@@ -18,7 +20,8 @@ class Trace:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._counting = Counting(world)
+        self._counting, self._noticing = Counting(world), Noticing(world)
+        self._bookmark_due = 0.0
         self._checked = 0  # writes
 
     def step(self) -> None:
@@ -54,13 +57,22 @@ class Trace:
             self._calm_down()
 
     def _pass_time(self, seconds: float) -> None:
-        self.world.clock.advance(seconds)
-        self.world.brain.ask_the_time()
-        self.world.brain.queue.taken = 0
+        """Piece by piece: a server sends bookmarks every minute."""
+        world, end = self.world, self.world.clock.now + seconds
+        while (left := end - world.clock.now) > 0:
+            is_due = self._bookmark_due - world.clock.now <= left
+            world.clock.advance(max(0, self._bookmark_due - world.clock.now) if is_due else left)
+            world.brain.eyes.tire()
+            world.brain.eyes.settle()
+            if is_due:
+                world.brain.eyes.take_bookmarks()
+                self._bookmark_due = world.clock.now + BOOKMARK_SECONDS
+        world.brain.queue.taken = 0
 
     def _calm_down(self) -> None:
         self.world.brain.calm_down()
         self._counting.look()
+        self._noticing.look()
         writes = self.world.api.writes
         while self._checked < len(writes):
             self._check(writes[self._checked])

@@ -12,6 +12,7 @@ class Charge:
     uid: str  # the pod's
     at: float
     is_echo: bool  # a pod that went would explain it
+    is_paused: bool  # the job was suspended, and its pods were about to go
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from typing import Final
 from ktrain.names import Exit
 from ktrain_controller.project import JOB_NAME
 from tests.controller.fake_objects import Object
-from tests.controller.operator import NAMESPACE, Ledger, Operator
+from tests.controller.operator import NAMESPACE, Operator
 from tests.controller.trace.brain import Brain
 from tests.controller.trace.clock import Clock
+from tests.controller.trace.server import Server
 from tests.controller.trace.truth import Charge, Truth
 
 RESTART: Final = {"max": 3, "window": "20m", "backoff": {"base": "2s", "cap": "10s"}}
@@ -22,12 +23,13 @@ class World:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.chance, self.clock, self._folder = Random(seed), Clock(), folder
-        self.api = Ledger(self.clock.wall)
+        self.api = Server(self.clock)
         self.operator = Operator(self.api)
         self.truths: dict[str, Truth] = {}
         self.broken: set[str] = set()  # nodes that have ever been lost
         self.commits: dict[str, int] = {}
         self.troubles: list[float] = []  # when the clock was set, or the controller was started
+        self.lost: dict[str, float] = {}  # kinds whose watch was lost, and when
         self.brain: Brain
         self._submitted = self._breakdowns = 0
 
@@ -95,10 +97,14 @@ class World:
             truth = self.truth_of(pod)
             truth.ends.append(self.clock.now)
             if is_charged:
-                charge = Charge(pod["metadata"]["uid"], self.clock.now, is_echo=code == Exit.PEER)
-                truth.charges.setdefault(mark, charge)
+                truth.charges.setdefault(mark, self._charge(pod, code))
             self.operator.fail(pod["metadata"]["name"], code, message=mark)
         return mark
+
+    def _charge(self, pod: Object, code: int) -> Charge:
+        job = self.api.job(pod["metadata"]["labels"][JOB_NAME])
+        is_paused = job["spec"]["runPolicy"]["suspend"]
+        return Charge(pod["metadata"]["uid"], self.clock.now, is_echo=code == Exit.PEER, is_paused=is_paused)
 
     def truth_of(self, pod: Object) -> Truth:
         """Of its job."""
