@@ -108,7 +108,7 @@ class Scraper:
         """(silent, asked): of the jobs that were asked lately, so that a network that breaks is seen at once.
 
         When nobody answers each request takes its whole timeout, and going round takes long: jobs that answered
-        before it broke say nothing of now.
+        before it broke say nothing of now. Those that did not answer last are silent, however seldom they are asked.
         """
         with self._lock:
             now = self._clock()
@@ -123,8 +123,9 @@ class Scraper:
             thread.join()
 
     def _count(self, since: float) -> tuple[int, int]:
-        asked = [it for it in self._targets.values() if it.asked_at is not None and it.asked_at >= since]
-        return sum(it.failures > 0 for it in asked), len(asked)
+        silent = sum(it.failures > 0 for it in self._targets.values())
+        answered = [it.asked_at for it in self._targets.values() if it.asked_at is not None and not it.failures]
+        return silent, silent + sum(at >= since for at in answered)
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:

@@ -362,3 +362,12 @@ def test_the_share_of_silent_jobs_is_of_those_asked_lately(launchers: Launchers,
     heard.ahead += 2
     silent, asked = heard.scraper.silent_share()
     assert silent == asked >= 1
+
+
+def test_jobs_that_fell_silent_stay_so_in_the_share_though_they_are_asked_seldom(heard: Heard) -> None:
+    """Two jobs behind a network that broke: a minute later none of them was asked lately, and both would be restarted."""
+    for key in ("a", "b"):
+        heard.scraper.watch(key, "127.0.0.1", 1)
+    wait_for(lambda: len(heard.silences) == 2)
+    heard.ahead += 50
+    assert heard.scraper.silent_share() == (2, 2)
