@@ -44,7 +44,7 @@ class _Target:
     port: int
     asked_at: float | None = None  # by the clock
     failures: int = 0  # in a row
-    silent_since: float | None = None  # by the wall clock
+    failed_at: float = 0.0  # the first of them, by the clock
 
 
 class Scraper:
@@ -99,10 +99,21 @@ class Scraper:
         return max(INTERVAL, len(self._targets) / self._rate)
 
     def silent_since(self, key: str) -> float | None:
-        """Unix seconds of the first of its failures in a row; None when it answered last, or was not asked yet."""
+        """Unix seconds of the first of its failures in a row; None when it answered last, or was not asked yet.
+
+        Whoever wants to know may act on it: one that was not asked lately is asked again now. A clock that was set
+        meanwhile makes no silence longer.
+        """
         with self._lock:
             target = self._targets.get(key)
-            return target.silent_since if target else None
+            if target is None or not target.failures:
+                return None
+            now = self._clock()
+            is_old = target.asked_at is not None and now - target.asked_at >= INTERVAL
+            since = self._wall() - (now - target.failed_at)
+        if is_old:
+            self._queue.add(key)
+        return since
 
     def silent_share(self) -> tuple[int, int]:
         """(silent, asked): of the jobs that were asked lately, so that a network that breaks is seen at once.
@@ -158,10 +169,8 @@ class Scraper:
     def _note(self, target: _Target, *, is_silent: bool) -> None:
         target.asked_at = self._clock()
         target.failures = target.failures + 1 if is_silent else 0
-        if not is_silent:
-            target.silent_since = None
-        elif target.silent_since is None:
-            target.silent_since = self._wall()
+        if target.failures == 1:
+            target.failed_at = target.asked_at
 
     def _again(self, target: _Target) -> float:
         """One lost request must not count as silence for a whole round; but the lost must not keep the others waiting."""

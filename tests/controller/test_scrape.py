@@ -272,13 +272,14 @@ def test_silence_is_told_with_its_reason_and_its_beginning(launchers: Launchers,
     heard.scraper.watch("a", "127.0.0.1", launchers.port)
     wait_for(lambda: len(heard.silences) == 1)
     heard.wall += 30
+    heard.ahead += 30
     heard.scraper.ask_soon("a")
     wait_for(lambda: len(heard.silences) == 2)
     assert heard.silences[0] == (
         "a",
         f"127.0.0.1:{launchers.port}: HTTP 500 where a launcher's /status was expected",
     )
-    assert heard.scraper.silent_since("a") == NOW
+    assert heard.scraper.silent_since("a") == pytest.approx(NOW, abs=5)
     launchers.status = 200
     heard.scraper.ask_soon("a")
     wait_for(lambda: len(heard.beats) == 1)
@@ -301,6 +302,27 @@ def test_silence_is_asked_again_soon_and_then_less_and_less(launchers: Launchers
         delays.append(heard.scraper._again(heard.scraper._targets["a"]))
         heard.scraper.ask_soon("a")
     assert delays == [10, 20, 40, 60, 60]
+
+
+def test_a_silence_gets_no_longer_when_the_servers_clock_is_set(heard: Heard) -> None:
+    heard.scraper.watch("a", "127.0.0.1", 1)
+    wait_for(lambda: len(heard.silences) == 1)
+    heard.wall += 600
+    assert heard.scraper.silent_since("a") == pytest.approx(NOW + 600, abs=5)
+
+
+def test_whoever_wants_to_know_of_a_silence_has_it_looked_into(launchers: Launchers, heard: Heard) -> None:
+    launchers.status = 500
+    heard.scraper.watch("a", "127.0.0.1", launchers.port)
+    for count in (1, 2, 3):
+        wait_for(lambda count=count: len(heard.silences) == count)  # type: ignore[misc]
+        heard.scraper.ask_soon("a")
+    wait_for(lambda: len(heard.silences) == 4)
+    launchers.status = 200
+    heard.ahead += 15  # it would be asked after a minute
+    assert heard.scraper.silent_since("a") is not None
+    wait_for(lambda: len(heard.beats) == 1)
+    assert heard.scraper.silent_since("a") is None
 
 
 def test_another_pod_of_the_job_begins_with_a_clean_record(launchers: Launchers, heard: Heard) -> None:
