@@ -107,8 +107,8 @@ class Actor:
             change = {"metadata": {"uid": uid, "annotations": {ANNOTATION_REQUEST: word}}}
             try:
                 self._cluster.patch(POD, job.namespace, pod, change)
-            except (MissingError, TakenError):
-                continue  # it has gone, and there is nobody to ask
+            except MissingError as error:  # nobody is there to be asked, so whatever was decided is of another gang
+                raise TakenError(f"pod {pod} of job {job.key} has gone") from error
         reach(Point.AFTER_REQUEST)
         self._patch(job, patches.remember(job, state))
 
