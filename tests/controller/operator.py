@@ -133,7 +133,7 @@ class Operator:
 
     def __init__(self, api: FakeApi, *, ip: str = "") -> None:
         self._api, self._ip = api, ip
-        self.told: set[str] = set()  # uids of pods that others than controllers wanted gone
+        self.told: set[str] = set()  # uids of pods that somebody wanted gone
         self.places: dict[str, str] = {}  # pods that were started, by uid → node
         self._leaving: set[str] = set()  # uids that were there for the last step, and have been told to go
         self._stop = threading.Event()
@@ -263,9 +263,13 @@ class Operator:
         if not nodes:
             return
         place = self.places[meta["uid"]] = nodes[int(meta["labels"][LABEL_REPLICA_INDEX]) % len(nodes)]
-        status = {"phase": "Running", "startTime": self._time(), "podIP": self._ip}
+        status = {"phase": "Running", "startTime": self._time(), "podIP": self._address(meta["uid"])}
         head = {"namespace": NAMESPACE, "name": meta["name"]}
         self._api.put("pods", {"metadata": head, "spec": {"nodeName": place}, "status": status})
+
+    def _address(self, uid: str) -> str:
+        """Where the pod is to be reached."""
+        return self._ip
 
     def _take(self, meta: Object) -> None:
         """A step later: whoever watches has seen it by then."""

@@ -1,19 +1,22 @@
 """One controller, put together as `Controller` does it, but without a thread that acts by itself."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from ktrain_controller import lease
+import pytest
+
+from ktrain_controller import heartbeats, lease
 from ktrain_controller.act import Actor
-from ktrain_controller.beat import Beat
 from ktrain_controller.ends import Ends
+from ktrain_controller.heartbeats import Heartbeats
 from ktrain_controller.lease import Lease
 from ktrain_controller.limit import Allowance
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Pod
-from ktrain_controller.observation import Fleet, Limits
+from ktrain_controller.observation import Limits
 from ktrain_controller.reconcile import Reconciler
 from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
@@ -21,6 +24,7 @@ from ktrain_controller.world import World
 from tests.controller.trace.clock import Clock
 from tests.controller.trace.eyes import REAL_SECONDS, Eyes
 from tests.controller.trace.queue import Queue
+from tests.controller.trace.rounds import Rounds
 from tests.controller.trace.server import Server
 from tests.controller.trace.wires import Wires
 
@@ -30,8 +34,8 @@ MAX_TRIES: Final = 8  # to lead, in one step
 class Brain:
     """It acts when it is told to: `lead`, then `work`."""
 
-    def __init__(self, api: Server, folder: Path, clock: Clock, chance: Random, commits: dict[str, int]) -> None:
-        self._api, self._clock, self._commits = api, clock, commits
+    def __init__(self, api: Server, folder: Path, clock: Clock, chance: Random) -> None:
+        self._api, self._clock = api, clock
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._lease_due = 0.0
         self._cluster = api.connect_as(Wires, folder)
@@ -39,6 +43,7 @@ class Brain:
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
+        self._heartbeats = self._make_heartbeats(chance)
         self.heard: set[str] = set()  # uids of pods that were seen to have failed
         self._allowance = Allowance(60, clock=lambda: clock.now)
         self._lease = self._make_lease()
@@ -63,7 +68,8 @@ class Brain:
                 return
 
     def work(self) -> None:
-        """On everything that is ready."""
+        """On everything that is ready, after a round among the launchers."""
+        self._rounds.go()
         self._workers.start(1)
         self._workers.join(REAL_SECONDS)
         assert not [it for event, it in self.said if event == "bug"], self.said
@@ -72,14 +78,24 @@ class Brain:
     def calm_down(self) -> None:
         """Until it has heard of everything, and has done what follows from it."""
         self.eyes.settle()
-        while self.queue.depth:
+        while self.queue.depth or self._rounds.queue.depth:
             self.work()
             self.eyes.settle()
 
     def _listen(self) -> None:
         self.watches.pods.store.listen(self._ends.hear)
         self.watches.pods.store.listen(self._hear)
+        self.watches.pods.store.listen(self._heartbeats.follow)
         self.watches.wake(self.queue.add)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether it knows everything, leads, and may interrupt a job."""
+        return self.eyes.are_in_step and self._lease.is_leader and self._allowance.left > 0
+
+    def reset(self) -> None:
+        """The next step begins."""
+        self.queue.taken = self._rounds.queue.taken = 0
 
     def _hear(self, _: Pod | None, new: Pod | None) -> None:
         if new and new.phase == "Failed":
@@ -89,13 +105,23 @@ class Brain:
         world = World(
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
-            fleet=lambda: Fleet(may_act=self._allowance.left > 0), beat=self._beat, silent_since=lambda _: None,
-            sample=lambda _: None, limits=Limits(start=100_000),
+            fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0), beat=self._heartbeats.beats.get,
+            silent_since=self._heartbeats.scraper.silent_since, sample=lambda _: None, limits=Limits(start=100_000),
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(
             world, self._cluster, actor, allowance=self._allowance, metrics=self._metrics, say=self._say
         )  # fmt: skip
+
+    def _make_heartbeats(self, chance: Random) -> Heartbeats:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(heartbeats, "Scraper", partial(Rounds, self._clock, chance))
+            made = Heartbeats(
+                self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self._metrics, say=self._say
+            )
+        assert isinstance(made.scraper, Rounds)
+        self._rounds = made.scraper
+        return made
 
     def _make_lease(self) -> Lease:
         return Lease(
@@ -111,13 +137,6 @@ class Brain:
         """As the server told it."""
         found = self._cluster.server_time
         return self._clock.wall() if found is None else found
-
-    def _beat(self, key: str) -> Beat:
-        now = self._now()
-        return Beat(
-            heard_at=now, state="running", epoch=1, attempt=1, restarts=0, step=1, phase="train", last_step_at=now,
-            hang_limit=600, checkpoint_step=self._commits.get(key, -1), checkpoint_at=now - 60, world_size=2,
-        )  # fmt: skip
 
     def _say(self, event: str, **fields: Any) -> None:
         self.said.append((event, fields))

@@ -9,16 +9,31 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_900_000_000.0
         self.skew = 0.0
+        self.set_back_at = 0.0  # for the last time
+        self._highest = self.now
         self.changed = threading.Condition()
 
     def wall(self) -> float:
         """What people read."""
         return self.now + self.skew
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether it was set back, and what was before is still to come."""
+        return self.wall() < self._highest
+
+    def set(self, seconds: float) -> None:
+        """The wall: on, or back."""
+        self.skew += seconds
+        self._highest = max(self._highest, self.wall())
+        if seconds < 0:
+            self.set_back_at = self.now
+
     def advance(self, seconds: float) -> None:
         """Whoever waits for it notices."""
         with self.changed:
             self.now += seconds
+            self._highest = max(self._highest, self.wall())
             self.changed.notify_all()
 
 

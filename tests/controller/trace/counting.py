@@ -5,13 +5,15 @@ from typing import Final
 from ktrain_controller import budget, tell
 from ktrain_controller.incidents import SETTLE_SECONDS
 from ktrain_controller.reading import read
-from ktrain_controller.state import Incident
 from tests.controller.fake_objects import Object
 from tests.controller.operator import Write, state_of
+from tests.controller.trace.hanging import mark_of
 from tests.controller.trace.truth import Charge, Truth
 from tests.controller.trace.world import World, has_failed
 
-ALONE_SECONDS: Final = 65  # other ends are farther away than what counts as one incident
+ALONE_SECONDS: Final = (
+    150  # other ends are farther away than what counts as one incident, and are heard of up to 70 s late
+)
 BEFORE_SECONDS: Final = 200  # a pod that went explains echoes, and may have taken long to go
 AFTER_SECONDS: Final = SETTLE_SECONDS + 140  # it may go, and be heard of, after the echo
 DEATH_SECONDS: Final = 100  # from the death of a node until it is given up
@@ -43,7 +45,8 @@ class Counting:
             assert places <= self._world.broken, f"{name}: {state.intent}"
             self._lose(name, truth)
         elif new:
-            assert len([it for it in state.incidents if it.is_charged]) >= 2, f"{name}: {state}"
+            fewest = {"PodFailed": 2, "Hang": 1}[state.decisions[-1].reason]
+            assert len([it for it in state.incidents if it.is_charged]) >= fewest, f"{name}: {state}"
         if new:
             truth.ends.append(self._world.clock.now)
 
@@ -65,7 +68,11 @@ class Counting:
     def _is_owed(self, mark: str, truth: Truth) -> bool:
         """Whether the job has to answer for it; a node that came back in time explains nothing."""
         orphaned = truth.orphans.get(mark)
-        return mark in truth.charges or (orphaned is not None and not any(at >= orphaned for at in truth.lost))
+        return (
+            mark in truth.charges
+            or mark in truth.hangs
+            or (orphaned is not None and not any(at >= orphaned for at in truth.lost))
+        )
 
     def check_all_is_known(self) -> None:
         """Some time after the last fault: every failure that has to be counted was, and everything was told."""
@@ -100,8 +107,3 @@ class Counting:
         told = {it["metadata"]["name"] for it in self._world.api.all("events")}
         late = self._world.clock.wall() - 500
         return {tell.event_name(job, it) for it in read(job).state.decisions if it.at > late} - told
-
-
-def mark_of(incident: Incident) -> str:
-    """What the container left that it tells of: two failures can have the same second when a clock was set."""
-    return incident.what.rpartition(": ")[2]

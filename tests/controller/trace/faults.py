@@ -1,5 +1,6 @@
 """Everything that goes wrong in a trace: each fault by itself, and how often each comes."""
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -7,6 +8,7 @@ from typing import Final
 
 from ktrain.names import Exit
 from tests.controller.fake_objects import RefusedError
+from tests.controller.trace.launchers import SILENCES, How
 from tests.controller.trace.world import NODES, World
 
 Fault = Callable[[World], None]
@@ -40,8 +42,31 @@ def end_for_good(world: World) -> None:
 
 def commit(world: World) -> None:
     for name in world.truths:
-        key = f"research/{name}"
-        world.commits[key] = world.commits.get(key, -1) + world.chance.choice((0, 1))
+        if world.chance.random() < 0.5 and not world.launchers.is_in_trouble(name):
+            world.launchers.commit(name)
+
+
+# -- launchers ---------------------------------------------------------------------------------------------------------
+def fall_silent(world: World) -> None:
+    _trouble(world, world.chance.choice(SILENCES))
+
+
+def stand_still(world: World) -> None:
+    _trouble(world, "stuck")
+
+
+def _trouble(world: World, how: How) -> None:
+    hot = [name for name, truth in world.truths.items() if not truth.is_calm]
+    world.launchers.trouble(world.chance.choice(hot), how, world.chance.choice((30, 100, 140, math.inf, math.inf)))
+
+
+def cut_off(world: World) -> None:
+    world.launchers.cut_off(world.chance.choice((20, 100, 200)))
+
+
+def set_pod_clock(world: World) -> None:
+    run = world.chance.choice(list(world.launchers.runs.values()))
+    run.skew += world.chance.choice((-600, 600))
 
 
 # -- nodes -------------------------------------------------------------------------------------------------------------
@@ -118,7 +143,7 @@ def restart_server(world: World) -> None:
 
 # -- time --------------------------------------------------------------------------------------------------------------
 def set_clock(world: World) -> None:
-    world.clock.skew += world.chance.choice((-600, 600))
+    world.clock.set(world.chance.choice((-600, 600)))
     world.troubles.append(world.clock.now)
 
 
@@ -126,12 +151,18 @@ def restart_controller(world: World) -> None:
     world.replace_brain()
 
 
-FAULTS: Final[list[Fault]] = [
+OF_PODS: Final[list[Fault]] = [
     *[crash] * 4, crash_together, *[preempt] * 3, *[drain] * 3, end_for_good, *[commit] * 3,
     lose_node, *[mend_nodes] * 2, announce,
-    drop_watches, drop_watches, expire, storm, lose_watch, lose_watch, refuse, refuse, truncate, scramble, slow_down, restart_server,
-    set_clock, restart_controller,
 ]  # fmt: skip
+OF_LAUNCHERS: Final[list[Fault]] = [
+    *[fall_silent] * 3, *[stand_still] * 3, cut_off, set_pod_clock,
+]  # fmt: skip
+OF_THE_SERVER: Final[list[Fault]] = [
+    drop_watches, drop_watches, expire, storm, lose_watch, lose_watch, refuse, refuse, truncate, scramble, slow_down,
+    restart_server, set_clock, restart_controller,
+]  # fmt: skip
+FAULTS: Final[list[Fault]] = [*OF_PODS, *OF_LAUNCHERS, *OF_THE_SERVER]
 
 
 def mend_all(world: World) -> None:
@@ -140,3 +171,4 @@ def mend_all(world: World) -> None:
     faults.refusals.clear()
     faults.scramble, faults.list_seconds, faults.expire = None, 0, 0
     mend_nodes(world)
+    world.launchers.cut_off(0)

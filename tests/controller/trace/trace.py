@@ -6,12 +6,14 @@ from typing import Final
 
 from tests.controller.operator import Write
 from tests.controller.trace.counting import Counting
-from tests.controller.trace.faults import FAULTS, mend_all
+from tests.controller.trace.faults import FAULTS, OF_THE_SERVER, Fault, mend_all
+from tests.controller.trace.hanging import Hanging
 from tests.controller.trace.noticing import Noticing
 from tests.controller.trace.world import World
 
 STEP_SECONDS: Final = (0.2, 1, 1, 3, 3, 10, 70)
 BOOKMARK_SECONDS: Final = 60
+CALM_STEPS: Final = 15
 MAX_REQUESTS: Final = 60  # in one step
 
 
@@ -20,24 +22,33 @@ class Trace:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._counting, self._noticing = Counting(world), Noticing(world)
+        self._counting, self._noticing, self._hanging = Counting(world), Noticing(world), Hanging(world)
         self._bookmark_due = 0.0
         self._checked = 0  # writes
+        self._calm = 0  # steps without a fault that are to come
 
     def step(self) -> None:
         """Time goes on; perhaps something happens; the controller acts on what it knows, then on what it hears."""
         world, before = self.world, len(self.world.api.requests)
         self._pass_time(world.chance.choice(STEP_SECONDS))
         is_late = world.chance.random() < 0.2  # the watches: everything below is decided by what was
+        fault = self._choose()
         with world.api.together() if is_late else nullcontext():
-            if world.chance.random() < 0.6:
-                world.chance.choice(FAULTS)(world)
+            if fault:
+                fault(world)
             world.operator.step()
+            world.launchers.step()
             world.brain.lead()
             world.brain.work()
-        self._calm_down()
+        self._calm_down(is_calm=not is_late and fault not in OF_THE_SERVER)
         assert len(world.api.requests) - before < MAX_REQUESTS, world.api.requests[before:]
         world.replace_ended()
+
+    def _choose(self) -> Fault | None:
+        """Now and then nothing happens for a while: what takes minutes must have its time."""
+        chance = self.world.chance
+        self._calm = max(self._calm - 1, CALM_STEPS if chance.random() < 0.04 else 0)
+        return chance.choice(FAULTS) if self._calm == 0 and chance.random() < 0.7 else None
 
     def finish(self) -> None:
         """The faults stop: everything comes right, and everything that has to be known is known."""
@@ -53,8 +64,9 @@ class Trace:
         for seconds in waits:
             self._pass_time(seconds)
             self.world.operator.step()
+            self.world.launchers.step()
             self.world.brain.lead()
-            self._calm_down()
+            self._calm_down(is_calm=True)
 
     def _pass_time(self, seconds: float) -> None:
         """Piece by piece: a server sends bookmarks every minute."""
@@ -67,9 +79,9 @@ class Trace:
             if is_due:
                 world.brain.eyes.take_bookmarks()
                 self._bookmark_due = world.clock.now + BOOKMARK_SECONDS
-        world.brain.queue.taken = 0
+        world.brain.reset()
 
-    def _calm_down(self) -> None:
+    def _calm_down(self, *, is_calm: bool) -> None:
         self.world.brain.calm_down()
         self._counting.look()
         self._noticing.look()
@@ -77,6 +89,7 @@ class Trace:
         while self._checked < len(writes):
             self._check(writes[self._checked])
             self._checked += 1
+        self._hanging.look(is_calm=is_calm)
 
     def _check(self, write: Write) -> None:
         name = write.job["metadata"]["name"] if write.job else ""
@@ -84,9 +97,11 @@ class Trace:
             intent = write.state.intent
             assert intent, f"pod {write.name} was deleted, and nobody had decided it"
             assert write.uid in intent.uids, f"pod {write.name} was deleted, and the decision is about {intent}"
+            self.world.operator.told.add(write.uid)
             self._echo(write, name)
         if write.plural == "pytorchjobs" and name in self.world.truths:
             truth = self.world.truths[name]
+            self._hanging.check(write, name, truth)
             self._counting.check(write, name, truth)
             truth.state, truth.attempt = write.state, write.attempt
 

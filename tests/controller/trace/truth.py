@@ -24,6 +24,7 @@ class Truth:
     ends: list[float] = field(default_factory=list)  # all, of whatever kind
     orphans: dict[str, float] = field(default_factory=dict)  # ends by the loss of a node: their message → when
     lost: list[float] = field(default_factory=list)  # when the controller gave pods up with their node
+    hangs: set[str] = field(default_factory=set)  # that were called, and rightly
     counted: set[str] = field(default_factory=set)  # charges that the controller has counted so far
     state: State = field(default_factory=State)  # newest that was written
     attempt: int = 1

@@ -5,17 +5,28 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import pytest
+
 from ktrain.names import Exit
+from ktrain_controller import web
 from ktrain_controller.project import JOB_NAME
 from tests.controller.fake_objects import Object
 from tests.controller.operator import NAMESPACE, Operator
 from tests.controller.trace.brain import Brain
 from tests.controller.trace.clock import Clock
+from tests.controller.trace.launchers import Launchers, Run, is_up
 from tests.controller.trace.server import Server
 from tests.controller.trace.truth import Charge, Truth
 
 RESTART: Final = {"max": 3, "window": "20m", "backoff": {"base": "2s", "cap": "10s"}}
 NODES: Final = ("node-0", "node-1", "node-2")
+
+
+class Hands(Operator):
+    """Gives each pod an address by which it is known."""
+
+    def _address(self, uid: str) -> str:
+        return uid
 
 
 class World:
@@ -24,10 +35,11 @@ class World:
     def __init__(self, folder: Path, seed: int) -> None:
         self.chance, self.clock, self._folder = Random(seed), Clock(), folder
         self.api = Server(self.clock)
-        self.operator = Operator(self.api)
+        self.operator = Hands(self.api)
+        self.launchers = Launchers(self.api, self.clock)
+        self._patch = pytest.MonkeyPatch()
         self.truths: dict[str, Truth] = {}
         self.broken: set[str] = set()  # nodes that have ever been lost
-        self.commits: dict[str, int] = {}
         self.troubles: list[float] = []  # when the clock was set, or the controller was started
         self.lost: dict[str, float] = {}  # kinds whose watch was lost, and when
         self.brain: Brain
@@ -35,6 +47,7 @@ class World:
 
     def open(self) -> None:
         """With all jobs at work."""
+        self._patch.setattr(web, "get", self._get)  # ten thousand steps would ask for a hundred thousand pages
         self.api.open()
         self.operator.add_nodes(*NODES)
         for is_calm in (True, False, True, False):
@@ -46,6 +59,7 @@ class World:
         """Nothing is left."""
         self.brain.close()
         self.api.close()
+        self._patch.undo()
 
     def replace_brain(self) -> None:
         """A new process knows nothing of ends that it did not see: first what has ended is cleaned up."""
@@ -56,7 +70,15 @@ class World:
         self.troubles.append(self.clock.now)
 
     def _start_brain(self) -> None:
-        self.brain = Brain(self.api, self._folder, self.clock, self.chance, self.commits)
+        self.brain = Brain(self.api, self._folder, self.clock, self.chance)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether its controller can do what is to be done."""
+        return self.brain.is_able and not self.api.faults.refusals
+
+    def _get(self, address: web.Address, *_: object, **__: object) -> web.Page:
+        return self.launchers.get(address.host)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
     def submit(self, *, is_calm: bool) -> None:
@@ -65,6 +87,7 @@ class World:
         name = f"job-{self._submitted}"
         self.operator.submit(name, restart=RESTART, ttl="4000d")  # a verdict's time is this machine's
         self.truths[name] = Truth(is_calm)
+        self.launchers.runs[name] = Run()
 
     def replace_ended(self) -> None:
         """Whoever owns a job that was given up tries another one, after a while."""
@@ -72,6 +95,7 @@ class World:
             if has_failed(job) and self.chance.random() < 0.2:
                 name = job["metadata"]["name"]
                 self.api.remove("pytorchjobs", NAMESPACE, name)
+                del self.launchers.runs[name]
                 self.submit(is_calm=self.truths.pop(name).is_calm)
 
     def victims(self, *, is_calm: bool | None = None) -> list[Object]:
@@ -86,8 +110,7 @@ class World:
         nodes = self.api.all("nodes")
         well = {it["metadata"]["name"] for it in nodes if it["status"]["conditions"][0]["status"] == "True"}
         pods = self.api.pods(name)
-        up = [it for it in pods if it["status"]["phase"] == "Running" and "deletionTimestamp" not in it["metadata"]]
-        return [it for it in up if it["spec"]["nodeName"] in well]
+        return [it for it in pods if is_up(it) and it["spec"]["nodeName"] in well]
 
     def break_down(self, ends: Iterable[tuple[Object, int]], *, is_charged: bool = False) -> str:
         """These containers of one gang end so, with a word by which this breakdown is known again."""
