@@ -74,7 +74,6 @@ class Actor:
         assert state.intent is not None
         named = {pod.uid: pod for pod in seen.pods if pod.uid in state.intent.uids}
         self._delete(job, tuple(_target(pod, state.intent.force) for pod in named.values()))
-        reach(Point.AFTER_DELETES)
 
     def _whole(self, job: Job) -> Object:
         """The object that was decided on; TakenError when it has changed since."""
@@ -97,6 +96,7 @@ class Actor:
             except TakenError:
                 continue  # another pod has that name by now
             self._told[uid, is_forced] = self._clock()
+        reach(Point.AFTER_DELETES)
 
     def _request(self, deed: Request, state: State, job: Job) -> None:
         # Named by what it was decided on: asked again, because the state could not be written, it is the same question.

@@ -16,6 +16,7 @@ from tests.cluster.steer import (
     document,
     events,
     flags,
+    log,
     prepare,
     reasons,
     signal_launcher,
@@ -39,8 +40,10 @@ def image(cluster: str) -> Iterator[str]:
 def start(point: Point | None = None) -> None:
     """A controller that dies at that point; it has the name of the last one, and so its Lease."""
     daemons.stop(NAME)
-    more = ("--silent-seconds=8", "--port=8084", f"--prometheus={prometheus.URL}")
+    begun = log(NAME).count("event=leads ")
+    more = ("--silent-seconds=15", "--port=8084", f"--prometheus={prometheus.URL}")
     controller.start(NAME, *flags(ENDED), *more, env={ENV: point} if point else None)
+    until("it leads", lambda: log(NAME).count("event=leads ") > begun)
 
 
 def die_at(*points: Point) -> None:
@@ -112,6 +115,7 @@ def test_a_request_that_was_made_is_not_made_again(image: str) -> None:
 
 def test_a_rescale_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
     scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
+    daemons.stop(NAME)
     job = started("rescaled", image, "trainer.duration=3ep", scale, namespace=ENDED)
     before = uids(job)
     # Between its deletes there is nothing: the operator takes the other pod by itself.
