@@ -91,7 +91,7 @@ def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -
     start(Point.AFTER_INTENT)
     signal_launcher(job, 1, 9)
     until("it is dead", lambda: not daemons.is_running(NAME))
-    die_at(Point.BETWEEN_DELETES, Point.AFTER_DELETES, Point.BEFORE_EVENT)
+    die_at(Point.AFTER_DELETES, Point.BEFORE_EVENT)
     until("it runs again", lambda: runs(job, 2))
     assert not uids(job) & before
     assert set(deletions(job).values()) == {1}
@@ -100,13 +100,13 @@ def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -
     end(job)
 
 
-def test_a_request_that_was_made_is_not_made_again(image: str) -> None:
+def test_what_was_asked_is_not_asked_again_and_whoever_was_deleted_not_deleted(image: str) -> None:
     start(Point.AFTER_REQUEST)
     job = waiting("asked", image)
     before = uids(job)
     signal_launcher(job, 0, 19)
     until("it is dead", lambda: not daemons.is_running(NAME))
-    start()
+    die_at(Point.BETWEEN_DELETES)
     until("it runs again", lambda: runs(job, 2) and not uids(job) & before)
     assert reasons(job)[:2] == ["Stalled", "Hang"]
     assert deletions(job) == Counter(dict.fromkeys(before, 1))
