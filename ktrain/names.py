@@ -144,6 +144,7 @@ class Metric(StrEnum):
     RANK_STEP = "ktrain_rank_step"
     RANK_STEP_SECONDS = "ktrain_rank_step_seconds_total"
     RANK_DATA_WAIT_SECONDS = "ktrain_rank_data_wait_seconds_total"
+    RANK_PEER_WAIT_SECONDS = "ktrain_rank_peer_wait_seconds_total"
     RANK_LAST_STEP_TIMESTAMP = "ktrain_rank_last_step_timestamp_seconds"
     RANK_CHECKPOINT_STALL_SECONDS = "ktrain_rank_checkpoint_stall_seconds_total"
     RANK_MEMORY = "ktrain_rank_memory_bytes"

@@ -14,6 +14,7 @@ from ktrain_controller.policies.hang import hang
 from ktrain_controller.policies.node import lost_node, notice
 from ktrain_controller.policies.release import release
 from ktrain_controller.policies.start import start
+from ktrain_controller.policies.straggler import straggler
 from ktrain_controller.policies.sweep import sweep
 from ktrain_controller.state import Past
 
@@ -22,7 +23,7 @@ Policy = Callable[[Observation], Decision | Wait | None]
 OF_ENDED: Final[tuple[Policy, ...]] = (ttl,)
 OF_SUSPENDED: Final[tuple[Policy, ...]] = (release,)
 OF_RUNNING: Final[tuple[Policy, ...]] = (
-    sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale,
+    sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale, straggler,
 )  # fmt: skip
 
 

@@ -198,8 +198,8 @@ class Brain:
         world = World(
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
-            fleet=lambda: Fleet(may_act=self._allowance.left > 0), beat=self._beat, silent_since=lambda _: None,
-            sample=lambda _: None, limits=Limits(start=100_000),
+            fleet=lambda: Fleet(may_act=self._allowance.left > 0), beat=self._beat, earlier=lambda _: None,
+            silent_since=lambda _: None, sample=lambda _: None, limits=Limits(start=100_000),
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(
