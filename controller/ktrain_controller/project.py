@@ -18,7 +18,6 @@ from ktrain_controller.model import Exit, Job, Node, Pod
 T = TypeVar("T")
 MAX_MESSAGE: Final = 500
 JOB_NAME: Final = "training.kubeflow.org/job-name"
-QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LEAVING_TAINTS: Final = (
     "aws-node-termination-handler/", "cloud.google.com/impending-node-termination", "karpenter.sh/disrupted",
     "karpenter.sh/disruption", "ToBeDeletedByClusterAutoscaler", "kubernetes.azure.com/scalesetpriority-evict",
@@ -210,7 +209,7 @@ def _job(it: api.Job) -> Job:
         attempt=_attempt(worker, annotations),
         replicas=1 if worker.replicas is None else worker.replicas,
         is_suspended=bool(it.spec.run_policy and it.spec.run_policy.suspend),
-        queue=sys.intern(labels.get(QUEUE, "")),
+        queue=sys.intern(labels.get(names.LABEL_QUEUE, "")),
         policy=sys.intern(annotations.get(names.ANNOTATION_POLICY, "")),
         state=annotations.get(names.ANNOTATION_STATE, ""),
         phase=sys.intern(phase),
