@@ -215,6 +215,7 @@ def _job(it: api.Job) -> Job:
         phase=sys.intern(phase),
         started=when(status.start_time),
         ended=(when(status.completion_time) or when(ending.last_transition_time)) if ending else None,
+        newest_attempt=_newest(annotations),
     )
 
 
@@ -224,6 +225,12 @@ def _attempt(worker: api.Replica, annotations: dict[str, str]) -> int:
     given = (meta.annotations or {}) if meta else {}
     text = given.get(names.ANNOTATION_ATTEMPT) or annotations.get(names.ANNOTATION_ATTEMPT) or "0"
     return int(text)
+
+
+def _newest(annotations: dict[str, str]) -> int:
+    """The job's own, which only we write; whatever somebody else has put there is none."""
+    text = annotations.get(names.ANNOTATION_ATTEMPT, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _node(it: api.Node) -> Node:
