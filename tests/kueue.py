@@ -65,7 +65,7 @@ class Kueue:
         return next(iter(self._cluster.list(WORKLOAD, self._namespace, labels=label)), None)
 
     def _run(self) -> None:
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(0.2):
             with suppress(ClusterError):  # somebody else was first, or the server is away: next time
                 self.step()
 
@@ -78,10 +78,14 @@ class Kueue:
             self._stop_job(job, found)
         elif self.has_quota:
             self._tell(found, ADMITTED)
-            self._patch_job(job, {"runPolicy": {"suspend": False}})
+            self._start_job(job)
         else:
             self._tell(found, PENDING)
             self._stop_job(job, found)
+
+    def _start_job(self, job: Object) -> None:
+        if is_suspended(job):
+            self._patch_job(job, {"runPolicy": {"suspend": False}})
 
     def _stop_job(self, job: Object, workload: Object) -> None:
         """With the template's annotations as they were when the Workload was made, and nothing else."""
@@ -101,12 +105,15 @@ class Kueue:
         self._cluster.patch(JOB, self._namespace, me["name"], {"metadata": guard, "spec": spec})
 
     def _tell(self, workload: Object, told: Told) -> None:
-        """Its conditions; a patch that changes nothing makes no new version of it."""
-        held = {it["type"]: it for it in workload.get("status", {}).get("conditions", ())}
-        for name, (status, reason, message) in told.items():
-            if (held.get(name, {}).get("status"), held.get(name, {}).get("message")) != (status, message):
-                since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                held[name] = {"type": name, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}  # fmt: skip
+        """Its conditions, where they are others now."""
+        held = {it["type"]: it for it in (workload.get("status") or {}).get("conditions", ())}
+        news = {name: it for name, it in told.items() if name not in held or held[name]["message"] != it[2]}
+        if not news:
+            return
+        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for name, (status, reason, message) in news.items():
+            told_now = {"type": name, "status": status, "reason": reason, "message": message}
+            held[name] = {**told_now, "lastTransitionTime": since}
         me = workload["metadata"]
         change = {"metadata": {"uid": me["uid"]}, "status": {"conditions": list(held.values())}}
         self._cluster.patch(WORKLOAD, self._namespace, me["name"], change, sub="status")
