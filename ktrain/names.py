@@ -14,7 +14,10 @@ ANNOTATION_SPEC_HASH: Final = "ktrain.dev/spec-hash"
 ANNOTATION_STATE: Final = "ktrain.dev/state"
 ANNOTATION_POLICY: Final = "ktrain.dev/policy"  # what the controller has to know of the spec, as JSON
 ANNOTATION_REQUEST: Final = "ktrain.dev/request"
+ANNOTATION_PAUSE: Final = "ktrain.dev/pause"  # of a Workload: which pause of a controller made it inactive
 LABEL_REPLICA_INDEX: Final = "training.kubeflow.org/replica-index"  # the operator's, our node rank
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"  # of a job that Kueue admits: its LocalQueue
+LABEL_JOB_UID: Final = "kueue.x-k8s.io/job-uid"  # Kueue's, of a Workload: whose it is
 
 # -- Environment of a launcher (rendered into the pod, or set by `ktrain run`) -------------------------------------
 ENV_SPEC: Final = "KTRAIN_SPEC"  # path of the resolved spec, one JSON document

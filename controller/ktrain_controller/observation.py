@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ktrain.jobs.workload import Workload
 from ktrain.spec.policy import Policy
 from ktrain_controller.beat import Beat
 from ktrain_controller.model import Job, Node, Pod
@@ -46,6 +47,8 @@ class Observation:
     earlier: Beat | None = None  # what it said some time before, to be compared with
     silent_since: float | None = None  # since when it has not answered
     sample: Sample | None = None  # of spec.autoscale.query
+    workload: Workload | None = None  # of a job of Kueue's, which may have none; read only for policies that need it
+    has_workload_read: bool = False
     fleet: Fleet = Fleet()
     limits: Limits = Limits()
 

@@ -19,6 +19,7 @@ class Faults:
     """Each is off; set them at any time."""
 
     refusals: list[tuple[int, str | None]] = field(default_factory=list)  # status and Retry-After of the next answers
+    forbidden: set[tuple[str, str]] = field(default_factory=set)  # methods and kinds that nobody may
     is_mute: bool = False  # half-open: takes requests and says nothing, on open watches too; see FakeApi.speak
     list_seconds: float = 0.0  # how long a page takes
     bodies: list[bytes] = field(default_factory=list)  # what the next pages are instead, as of a broken proxy
