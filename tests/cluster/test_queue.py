@@ -13,14 +13,14 @@ from hack.cluster.kubectl import kubectl
 from ktrain.cluster import JOB, Cluster
 from ktrain.doctor.rights import RIGHTS, WITH_KUEUE
 from ktrain.jobs.workload import Workload, find_workload
-from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_STATE, CliExit
+from ktrain.names import ANNOTATION_STATE, CliExit
 from ktrain.records import read_records
 from tests.cluster.jobs import COUNT, Job, admin, ktrain, started, until
-from tests.cluster.steer import FLAGS, STEERED, attempt, document, events, log, prepare, state
+from tests.cluster.steer import attempt, attempts, document, events, flags, log, prepare, state
 from tests.kueue import NO_QUOTA, Kueue
 
-# Alone, because a controller of its own would share its Lease with those of test_controller.
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
+QUEUED = "queued"
 IN_QUEUE = "scheduling={queue: gpu}"
 
 
@@ -35,42 +35,43 @@ class Place:
 @pytest.fixture(scope="module")
 def place(cluster: str) -> Iterator[Place]:
     definitions.install()
-    prepare()
-    with Kueue(Cluster.connect(), STEERED) as kueue:
+    daemons.stop("controller-q")  # of a run that was broken off
+    prepare(QUEUED)
+    with Kueue(Cluster.connect(), QUEUED) as kueue:
         yield Place(cluster, kueue)
 
 
 def workload(job: Job) -> Workload:
-    found = find_workload(admin(), STEERED, document(job)["metadata"]["uid"])
+    found = find_workload(admin(), QUEUED, document(job)["metadata"]["uid"])
     assert found is not None
     return found
 
 
 def status(job: Job) -> str:
-    return ktrain("status", job.name, "-n", STEERED).stdout
+    return ktrain("status", job.name, "-n", QUEUED).stdout
 
 
 def end(job: Job) -> None:
-    kubectl("-n", STEERED, "delete", "pytorchjob", job.name, "--wait=false")
+    kubectl("-n", QUEUED, "delete", "pytorchjob", job.name, "--wait=false")
 
 
 def test_a_queued_job_stops_by_its_workload_and_goes_on_with_the_next_step(place: Place) -> None:
-    job = started("in-line", place.image, IN_QUEUE, "trainer.duration=20ep", namespace=STEERED)
-    suspended = ktrain("suspend", job.name, "-n", STEERED, "-o", "json")
+    job = started("in-line", place.image, IN_QUEUE, "trainer.duration=20ep", namespace=QUEUED)
+    suspended = ktrain("suspend", job.name, "-n", QUEUED, "-o", "json")
     assert suspended.returncode == CliExit.OK, suspended.stderr
     step = json.loads(suspended.stdout)["step"]
     assert (job.pods(), job.step(), workload(job).is_active) == ({}, step, False)
     assert status(job).startswith("in-line: suspended: paused by its Workload pytorchjob-in-line-"), status(job)
-    refused = ktrain("resume", job.name, "-n", STEERED, "--nodes", "1")
+    refused = ktrain("resume", job.name, "-n", QUEUED, "--nodes", "1")
     assert (refused.returncode, "in Kueue's queue gpu with 2 nodes" in refused.stderr) == (CliExit.SPEC, True)
     place.kueue.has_quota = False
-    resumed = ktrain("resume", job.name, "-n", STEERED)
+    resumed = ktrain("resume", job.name, "-n", QUEUED)
     assert "waits for admission to queue gpu" in resumed.stderr
     until(
         "it is told", lambda: status(job).startswith(f"in-line: queued: waits for admission to queue gpu: {NO_QUOTA}")
     )
-    assert NO_QUOTA in ktrain("list", "-n", STEERED).stdout
-    assert ktrain("resume", job.name, "-n", STEERED).returncode == CliExit.CONFLICT
+    assert NO_QUOTA in ktrain("list", "-n", QUEUED).stdout
+    assert ktrain("resume", job.name, "-n", QUEUED).returncode == CliExit.CONFLICT
     place.kueue.has_quota = True
     until("it trains again", lambda: job.rank0().get("step", 0) > step)
     assert [it["restored_step"] for it in read_records(job.storage()).of("start")] == [0, step]
@@ -78,10 +79,10 @@ def test_a_queued_job_stops_by_its_workload_and_goes_on_with_the_next_step(place
 
 
 def test_a_gang_that_does_not_get_whole_leaves_by_its_workload_and_comes_back(place: Place) -> None:
-    job = Job("too-big-queued", place.image, file=COUNT, nodes=3, namespace=STEERED)
+    job = Job("too-big-queued", place.image, file=COUNT, nodes=3, namespace=QUEUED)
     sets = ("resources={cpu: 1200m}", "trainer.batch={global: 48, micro: 16}", IN_QUEUE)
     assert job.submit(*sets).returncode == CliExit.OK
-    controller.start("controller-q", *FLAGS, "--start-seconds=3", "--port=8084")
+    controller.start("controller-q", *flags(QUEUED), "--start-seconds=3", "--port=8085")
     try:
         until("it leads", lambda: "event=leads " in log("controller-q"))
         until("released", lambda: state(job).release is not None and not workload(job).is_active)
@@ -89,7 +90,7 @@ def test_a_gang_that_does_not_get_whole_leaves_by_its_workload_and_comes_back(pl
         assert "Insufficient cpu" in events(job)["StartTimeout"]
         end_the_pause(job)
         until("Kueue may admit it", lambda: workload(job).is_active)
-        until("its pods are of the next attempt", lambda: attempts(job) == {"2"})
+        until("its pods are of the next attempt", lambda: set(attempts(job)) == {2})
         assert attempt(job) == 2
         until("told", lambda: {"AttemptRestored", "Resumed"} <= events(job).keys())
     finally:
@@ -102,21 +103,16 @@ def end_the_pause(job: Job) -> None:
     now = state(job)
     assert now.release is not None
     over = replace(now, release=replace(now.release, until=now.release.since))
-    admin().patch(JOB, STEERED, job.name, {"metadata": {"annotations": {ANNOTATION_STATE: over.encode()}}})
-
-
-def attempts(job: Job) -> set[str]:
-    """That its pods carry."""
-    return {pod["metadata"]["annotations"][ANNOTATION_ATTEMPT] for pod in job.pods().values()}
+    admin().patch(JOB, QUEUED, job.name, {"metadata": {"annotations": {ANNOTATION_STATE: over.encode()}}})
 
 
 def changes(job: Job) -> list[dict[str, Any]]:
     """What the controller has patched of the job itself, as the API server's audit log has it."""
     patches = (it for it in controller.audited() if it["verb"] == "patch")
-    mine = {"resource": JOB.plural, "namespace": STEERED, "name": job.name}
+    mine = {"resource": JOB.plural, "namespace": QUEUED, "name": job.name}
     return [it["requestObject"] for it in patches if mine.items() <= it["objectRef"].items()]
 
 
 def test_doctor_asks_about_workloads_where_kueue_is(place: Place) -> None:
     number = sum(len(it.verbs) for it in (*RIGHTS, *WITH_KUEUE))
-    assert f"{number} verbs that ktrain uses are allowed" in ktrain("doctor", "-n", STEERED).stdout
+    assert f"{number} verbs that ktrain uses are allowed" in ktrain("doctor", "-n", QUEUED).stdout
