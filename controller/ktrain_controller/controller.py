@@ -58,6 +58,8 @@ class Controller:
         """Serves, watches, and acts while it leads."""
         server = Server(self._pages(), bind=self._options.bind, port=self._options.port, setting="--port")
         self._say("serving", port=server.port, identity=self._options.identity, dry_run=self._options.is_dry)
+        for what in self._options.lost:
+            self._say("without", what=what)
         self._listen()
         self.watches.start(self._stop)
         if self._sampler:

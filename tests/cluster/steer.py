@@ -17,10 +17,10 @@ from tests.cluster.jobs import Job, admin
 STEERED = "steered"
 
 
-def flags(namespace: str = STEERED) -> tuple[str, ...]:
-    """Of a controller of this namespace, which also knows nodes, and is less patient than one in earnest."""
+def flags(namespace: str = STEERED, *, nodes: bool = True) -> tuple[str, ...]:
+    """Of a controller of this namespace, perhaps one that also knows nodes, and less patient than one in earnest."""
     return (
-        f"--namespace={namespace}", "--nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
+        f"--namespace={namespace}", "--nodes" if nodes else "--no-nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
         "--start-seconds=20", "--sample-seconds=1", f"--lease-name={namespace}",
     )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""A controller that dies at every point of a restart, a rescale and the end of a job, on a real cluster: another one goes on each time."""
+"""A controller that dies at every point of a restart, a rescale and the end of a job, on a real cluster: another one goes on each time.
+
+It has one namespace and no right to look at nodes.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +38,7 @@ def image(cluster: str) -> Iterator[str]:
     daemons.stop(NAME)  # of a run that was broken off
     yield cluster
     daemons.stop(NAME)
+    assert 'event=without what="nodes are not read: ' in log(NAME)
 
 
 def start(point: Point | None = None) -> None:
@@ -42,7 +46,7 @@ def start(point: Point | None = None) -> None:
     daemons.stop(NAME)
     begun = log(NAME).count("event=leads ")
     more = ("--silent-seconds=15", "--port=8084", f"--prometheus={prometheus.URL}")
-    controller.start(NAME, *flags(ENDED), *more, env={ENV: point} if point else None)
+    controller.start(NAME, *flags(ENDED, nodes=False), *more, env={ENV: point} if point else None)
     until("it leads", lambda: log(NAME).count("event=leads ") > begun)
 
 
