@@ -70,7 +70,7 @@ class Watches:
         """Compaction, which what is under way survives."""
         with self._changed:
             for watch in self._open:
-                watch.backlog += self._events(watch)
+                watch.backlog = self._all_events(watch)  # of one that came too late, the error
             self._objects.forget()
 
     def wait_for_speech(self) -> None:
