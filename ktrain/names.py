@@ -14,7 +14,10 @@ ANNOTATION_SPEC_HASH: Final = "ktrain.dev/spec-hash"
 ANNOTATION_STATE: Final = "ktrain.dev/state"
 ANNOTATION_POLICY: Final = "ktrain.dev/policy"  # what the controller has to know of the spec, as JSON
 ANNOTATION_REQUEST: Final = "ktrain.dev/request"
+ANNOTATION_PAUSE: Final = "ktrain.dev/pause"  # of a Workload: which pause of a controller made it inactive
 LABEL_REPLICA_INDEX: Final = "training.kubeflow.org/replica-index"  # the operator's, our node rank
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"  # of a job that Kueue admits: its LocalQueue
+LABEL_JOB_UID: Final = "kueue.x-k8s.io/job-uid"  # Kueue's, of a Workload: whose it is
 
 # -- Environment of a launcher (rendered into the pod, or set by `ktrain run`) -------------------------------------
 ENV_SPEC: Final = "KTRAIN_SPEC"  # path of the resolved spec, one JSON document
@@ -144,6 +147,7 @@ class Metric(StrEnum):
     RANK_STEP = "ktrain_rank_step"
     RANK_STEP_SECONDS = "ktrain_rank_step_seconds_total"
     RANK_DATA_WAIT_SECONDS = "ktrain_rank_data_wait_seconds_total"
+    RANK_PEER_WAIT_SECONDS = "ktrain_rank_peer_wait_seconds_total"
     RANK_LAST_STEP_TIMESTAMP = "ktrain_rank_last_step_timestamp_seconds"
     RANK_CHECKPOINT_STALL_SECONDS = "ktrain_rank_checkpoint_stall_seconds_total"
     RANK_MEMORY = "ktrain_rank_memory_bytes"

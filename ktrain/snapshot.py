@@ -39,6 +39,7 @@ class Snapshot:
     step_seconds_sum: float = 0
     step_counts: list[int] = field(default_factory=lambda: [0] * (len(STEP_BUCKETS) + 1))  # not cumulative
     data_wait_seconds: float = 0
+    peer_wait_seconds: float = 0  # sum, as the host sees it
     last_step_at: float = 0
     restored_step: int = 0
     checkpoint_step: int = -1  # newest commit, -1 when none

@@ -46,6 +46,7 @@ def main(
     node_seconds: Annotated[float, typer.Option(min=1, help="A node may be NotReady.")] = 40,
     silent_seconds: Annotated[float, typer.Option(min=1, help="A launcher may be silent.")] = 90,
     hang_margin_seconds: Annotated[float, typer.Option(min=1, help="A launcher may leave a hang to us.")] = 60,
+    straggler_seconds: Annotated[float, typer.Option(min=1, help="Over so long the work of ranks is compared.")] = 60,
     sample_seconds: Annotated[float, typer.Option(min=1, help="Between two autoscale queries of a job.")] = 15,
     identity: Annotated[str, typer.Option(help="In the Lease; empty: host and a new id.")] = "",
 ) -> None:
@@ -60,7 +61,8 @@ def main(
             is_dry=dry_run, workers=workers, requests_per_second=requests_per_second,
             actions_per_minute=actions_per_minute, port=port, bind=bind, sample_seconds=sample_seconds,
             limits=Limits(
-                start=start_seconds, node=node_seconds, silent=silent_seconds, hang_margin=hang_margin_seconds
+                start=start_seconds, node=node_seconds, silent=silent_seconds, hang_margin=hang_margin_seconds,
+                straggler=straggler_seconds,
             ),
         )  # fmt: skip
         controller = Controller(cluster, options, say)

@@ -12,7 +12,19 @@ from ktrain.jobs.cancel import failed
 from ktrain.names import ANNOTATION_REQUEST
 from ktrain.request import Request as Word
 from ktrain_controller import patches
-from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
+from ktrain_controller.decision import (
+    Deactivate,
+    Decision,
+    GiveUp,
+    Record,
+    Remove,
+    Request,
+    Restart,
+    Restore,
+    Resume,
+    Suspend,
+    Sweep,
+)
 from ktrain_controller.failpoint import Point, reach
 from ktrain_controller.model import Job, Pod
 from ktrain_controller.observation import Observation
@@ -43,16 +55,16 @@ class Actor:
         match decision.deed:
             case Record():
                 self._patch(seen.job, patches.remember(seen.job, decision.state))
+            case Restore(attempt):
+                self._patch(seen.job, patches.of_attempt(seen.job, decision.state, attempt))
             case Restart() as deed:
                 self._restart(deed, decision.state, seen)
             case Sweep(pods):
                 self._delete(seen.job, pods)
-            case Suspend():
-                self._patch(seen.job, patches.suspended(seen.job, decision.state, suspend=True))
-                reach(Point.AFTER_SUSPEND)
-            case Resume():
-                self._patch(seen.job, patches.suspended(seen.job, decision.state, suspend=False))
-                reach(Point.AFTER_RESUME)
+            case Suspend(None) | Resume(None) as deed:
+                self._set_suspended(deed, decision.state, seen.job)
+            case Suspend() | Deactivate() | Resume() as deed:
+                self._through_kueue(deed, decision.state, seen)
             case Request() as deed:
                 self._request(deed, decision.state, seen.job)
             case GiveUp():
@@ -63,6 +75,7 @@ class Actor:
 
     def _restart(self, deed: Restart, state: State, seen: Observation) -> None:
         job = seen.job
+        assert deed.replicas is None or not job.queue, "Kueue has counted its pods, and stops a job that changes them"
         change = patches.next_attempt(job, state)
         if deed.avoid or seen.state.avoid or deed.replicas is not None:
             change = patches.reshaped(
@@ -74,7 +87,28 @@ class Actor:
         assert state.intent is not None
         named = {pod.uid: pod for pod in seen.pods if pod.uid in state.intent.uids}
         self._delete(job, tuple(_target(pod, state.intent.force) for pod in named.values()))
-        reach(Point.AFTER_DELETES)
+
+    def _set_suspended(self, deed: Suspend | Resume, state: State, job: Job) -> None:
+        self._patch(job, patches.suspended(job, state, suspend=isinstance(deed, Suspend)))
+        if isinstance(deed, Suspend):
+            reach(Point.AFTER_SUSPEND)
+        else:
+            reach(Point.AFTER_RESUME)
+
+    def _through_kueue(self, deed: Suspend | Deactivate | Resume, state: State, seen: Observation) -> None:
+        """The pause is in the job's state for as long as its Workload may be inactive by it: first of all, and last."""
+        assert deed.workload is not None
+        held = state.release or seen.state.release
+        assert held is not None
+        if isinstance(deed, Suspend):
+            self._patch(seen.job, patches.next_attempt(seen.job, state))
+            reach(Point.AFTER_SUSPEND)
+        change = patches.activity(deed.workload, is_active=isinstance(deed, Resume), mark=held.mark)
+        self._guard()
+        self._cluster.patch(deed.workload.kind, deed.workload.namespace, deed.workload.name, change)
+        if isinstance(deed, Resume):
+            reach(Point.AFTER_RESUME)
+            self._patch(seen.job, patches.remember(seen.job, state))
 
     def _whole(self, job: Job) -> Object:
         """The object that was decided on; TakenError when it has changed since."""
@@ -97,6 +131,7 @@ class Actor:
             except TakenError:
                 continue  # another pod has that name by now
             self._told[uid, is_forced] = self._clock()
+        reach(Point.AFTER_DELETES)
 
     def _request(self, deed: Request, state: State, job: Job) -> None:
         # Named by what it was decided on: asked again, because the state could not be written, it is the same question.

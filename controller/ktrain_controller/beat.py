@@ -1,7 +1,7 @@
 """What a job's launcher said of it last, read from its /status page."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -11,6 +11,7 @@ Number = (
 )  # NaN and infinity are refused, /status has null for them
 Word = Annotated[str, msgspec.Meta(max_length=50)]
 _MAX_NOTE: Final = 500
+MAX_PACES: Final = 4096  # of one gang
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,18 @@ class RankBeat:
     step_seconds: float = 0.0  # sum
     data_wait_seconds: float = 0.0  # sum
     is_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RankPace:
+    """One rank of the whole gang, since its epoch began: sums."""
+
+    rank: int
+    node: int = 0  # the pod's index
+    steps: float = 0.0
+    step_seconds: float = 0.0
+    peer_wait_seconds: float = 0.0
+    data_wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Beat:
     world_size: int
     note: str = ""  # what is waited for
     ranks: tuple[RankBeat, ...] = ()
+    pace: tuple[RankPace, ...] = ()  # by rank; empty where its launcher does not tell
 
     @property
     def is_saving(self) -> bool:
@@ -65,6 +79,17 @@ class _Rank(msgspec.Struct):
     checkpoint_at: Number = 0
 
 
+class _Pace(msgspec.Struct):
+    """Of the gang, as node 0's launcher has gathered it."""
+
+    rank: Count
+    node: Count = 0
+    steps: Number = 0
+    step_seconds: Number = 0
+    peer_wait_seconds: Number = 0
+    data_wait_seconds: Number = 0
+
+
 class _Status(msgspec.Struct):
     state: Word
     epoch: Count
@@ -75,6 +100,7 @@ class _Status(msgspec.Struct):
     hang_limit: Number = None
     now: Number = None  # by the pod's clock
     ranks: list[_Rank] = []
+    pace: Any = None  # read by itself
 
 
 def read_beat(document: object, now: float) -> Beat:
@@ -102,6 +128,7 @@ def read_beat(document: object, now: float) -> Beat:
         world_size=said.world_size,
         note=said.note[:_MAX_NOTE],
         ranks=tuple(_rank(it, ahead) for it in ranks),
+        pace=_pace(said.pace),
     )
 
 
@@ -112,6 +139,23 @@ def _ours(at: float | None, ahead: float) -> float:
 
 def _commit(said: _Rank) -> int:
     return -1 if said.checkpoint_step is None else int(said.checkpoint_step)
+
+
+def _pace(said: object) -> tuple[RankPace, ...]:
+    """Nothing where it cannot be read: who only reports must not silence a job."""
+    if not isinstance(said, list) or len(said) > MAX_PACES:
+        return ()
+    try:
+        found = {it.rank: it for it in msgspec.convert(said, list[_Pace])}
+    except (msgspec.MsgspecError, RecursionError):
+        return ()
+    return tuple(
+        RankPace(
+            it.rank, it.node, it.steps or 0.0, it.step_seconds or 0.0, it.peer_wait_seconds or 0.0,
+            it.data_wait_seconds or 0.0,
+        )
+        for _, it in sorted(found.items())
+    )  # fmt: skip
 
 
 def _rank(said: _Rank, ahead: float) -> RankBeat:

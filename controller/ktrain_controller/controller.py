@@ -43,8 +43,9 @@ class Controller:
         self.watches = Watches.of(cluster, options.namespace, self.metrics, say, has_nodes=options.has_nodes)
         self._ends = Ends(self._now)
         self._heartbeats = Heartbeats(
-            self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self.metrics, say=say
-        )
+            self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self.metrics, say=say,
+            window=options.limits.straggler,
+        )  # fmt: skip
         self._stop = threading.Event()
         self._allowance = Allowance(options.actions_per_minute)
         self._sampler = self._make_sampler()
@@ -57,6 +58,8 @@ class Controller:
         """Serves, watches, and acts while it leads."""
         server = Server(self._pages(), bind=self._options.bind, port=self._options.port, setting="--port")
         self._say("serving", port=server.port, identity=self._options.identity, dry_run=self._options.is_dry)
+        for what in self._options.lost:
+            self._say("without", what=what)
         self._listen()
         self.watches.start(self._stop)
         if self._sampler:
@@ -78,7 +81,8 @@ class Controller:
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
             fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0),
-            beat=self._heartbeats.beats.get, silent_since=self._heartbeats.scraper.silent_since,
+            beat=self._heartbeats.beats.get, earlier=self._heartbeats.earlier.get,
+            silent_since=self._heartbeats.scraper.silent_since,
             sample=self._sampler.samples.get if self._sampler else lambda _key: None, limits=self._options.limits,
         )  # fmt: skip
         limiter = Limiter(rate=self._options.requests_per_second, burst=int(self._options.requests_per_second))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ktrain_controller.decision import Decision, GiveUp, Verdict, Wait
+from ktrain_controller.decision import Decision, GiveUp, NeedsWorkload, Verdict, Wait
 from ktrain_controller.observation import Observation
+from ktrain_controller.policies.attempt import attempt
 from ktrain_controller.policies.autoscale import autoscale
 from ktrain_controller.policies.deadline import deadline
 from ktrain_controller.policies.ended import ttl
@@ -14,15 +15,16 @@ from ktrain_controller.policies.hang import hang
 from ktrain_controller.policies.node import lost_node, notice
 from ktrain_controller.policies.release import release
 from ktrain_controller.policies.start import start
+from ktrain_controller.policies.straggler import straggler
 from ktrain_controller.policies.sweep import sweep
 from ktrain_controller.state import Past
 
-Policy = Callable[[Observation], Decision | Wait | None]
+Policy = Callable[[Observation], Decision | Wait | NeedsWorkload | None]
 
 OF_ENDED: Final[tuple[Policy, ...]] = (ttl,)
-OF_SUSPENDED: Final[tuple[Policy, ...]] = (release,)
+OF_SUSPENDED: Final[tuple[Policy, ...]] = (attempt, release)
 OF_RUNNING: Final[tuple[Policy, ...]] = (
-    sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale,
+    attempt, sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale, straggler,
 )  # fmt: skip
 
 
@@ -33,6 +35,8 @@ def decide(seen: Observation) -> Verdict:
         said = policy(seen)
         if isinstance(said, Decision):
             return Verdict(_remember(said, seen.now), min(waits, default=None))
+        if isinstance(said, NeedsWorkload):
+            return Verdict(needs_workload=True)
         if isinstance(said, Wait):
             waits.append(said.seconds)
     return Verdict(None, min(waits, default=None))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ktrain.jobs.workload import Workload
 from ktrain.request import Ask
 from ktrain_controller.state import State
 
@@ -29,12 +30,30 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """All pods go, and none come, until the job is resumed."""
+    """All pods go, and none come, until the job is resumed; by way of its Workload, where Kueue owns the job."""
+
+    workload: Workload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivate:
+    """What is left of such a pause, which is in state.release already."""
+
+    workload: Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """The job may have pods again."""
+    """The job may have pods again; when, says Kueue, where it owns the job."""
+
+    workload: Workload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """New pods carry this attempt, which they should have carried all along."""
+
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +74,7 @@ class Remove:
     """The job's object goes; its run stays in storage."""
 
 
-Deed = Record | Restart | Sweep | Suspend | Resume | GiveUp | Request | Remove
+Deed = Record | Restore | Restart | Sweep | Suspend | Deactivate | Resume | GiveUp | Request | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +102,14 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsWorkload:
+    """It depends on the job's Workload, which costs a request; nobody watches Workloads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Of all policies together."""
 
     decision: Decision | None = None
     look_again: float | None = None  # seconds
+    needs_workload: bool = False  # and nothing is decided before it was read

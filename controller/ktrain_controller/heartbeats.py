@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ktrain.voice import Say
+from ktrain_controller import pace
 from ktrain_controller.beat import Beat
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Pod
@@ -18,11 +19,15 @@ class Heartbeats:
     """Follows the pods: the first of a job that runs is asked."""
 
     def __init__(
-        self, pods: Store[Pod], *, now: Callable[[], float], wake: Callable[[str], object], metrics: Metrics, say: Say
-    ) -> None:
+        self, pods: Store[Pod], *, now: Callable[[], float], wake: Callable[[str], object], metrics: Metrics, say: Say,
+        window: float,
+    ) -> None:  # fmt: skip
+        """window: over how many seconds the paces of ranks are compared."""
+        self._window = window
         self._pods, self._wake, self._metrics, self._say = pods, wake, metrics, say
         self._silent: set[str] = set()
         self.beats: dict[str, Beat] = {}
+        self.earlier: dict[str, Beat] = {}  # older ones that they are compared with
         self.scraper = Scraper(on_beat=self._hear, on_silence=self._miss, wall=now)
 
     def follow(self, old: Pod | None, new: Pod | None) -> None:
@@ -40,6 +45,7 @@ class Heartbeats:
         self.scraper.forget(key)
         self._silent.discard(key)
         self.beats.pop(key, None)
+        self.earlier.pop(key, None)
 
     def fleet(self, *, may_act: bool) -> Fleet:
         """One silent launcher is its own trouble; when most fall silent at once it is the network's, or ours."""
@@ -47,10 +53,18 @@ class Heartbeats:
         return Fleet(is_blind=silent >= FEW and 2 * silent > asked, may_act=may_act)
 
     def _hear(self, key: str, beat: Beat) -> None:
+        self._compare(key, beat)
         self.beats[key] = beat
         self._silent.discard(key)
         self._metrics.scrapes.labels("answer").inc()
         self._wake(key)
+
+    def _compare(self, key: str, beat: Beat) -> None:
+        found = pace.earlier(self.earlier.get(key), self.beats.get(key), beat, self._window)
+        if found is None:
+            self.earlier.pop(key, None)
+        else:
+            self.earlier[key] = found
 
     def _miss(self, key: str, reason: str) -> None:
         if key not in self._silent:

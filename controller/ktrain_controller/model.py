@@ -79,6 +79,7 @@ class Job:
     phase: str  # the newest condition that holds: Created, Running, Restarting, Suspended, Succeeded, Failed
     started: float | None = None
     ended: float | None = None  # completionTime, else when the ending condition came
+    newest_attempt: int = 0  # that it was ever given: Kueue may have put the template back since
 
     @property
     def key(self) -> str:

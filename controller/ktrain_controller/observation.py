@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ktrain.jobs.workload import Workload
 from ktrain.spec.policy import Policy
 from ktrain_controller.beat import Beat
 from ktrain_controller.model import Job, Node, Pod
@@ -27,6 +28,7 @@ class Limits:
     silent: float = 90.0  # a launcher does not answer
     hang_margin: float = 60.0  # a launcher has not dealt with a hang that is its to deal with
     stacks: float = 10.0  # ranks write down where they stand
+    straggler: float = 60.0  # ranks' paces are compared
     avoid: float = 3600.0  # a node that broke is not asked again
 
 
@@ -42,8 +44,11 @@ class Observation:
     ends: tuple[Pod, ...] = ()  # pods that ended lately, as they were seen last; some are among `pods` still
     nodes: Mapping[str, Node] | None = field(default_factory=dict)  # None: we may not read nodes
     beat: Beat | None = None  # what the launcher that we ask said last
+    earlier: Beat | None = None  # what it said some time before, to be compared with
     silent_since: float | None = None  # since when it has not answered
     sample: Sample | None = None  # of spec.autoscale.query
+    workload: Workload | None = None  # of a job of Kueue's, which may have none; read only for policies that need it
+    has_workload_read: bool = False
     fleet: Fleet = Fleet()
     limits: Limits = Limits()
 

@@ -23,3 +23,10 @@ class Options:
     bind: str = ""
     limits: Limits = field(default_factory=Limits)
     sample_seconds: float = 15.0
+
+    @property
+    def lost(self) -> list[str]:
+        """What it cannot do as it was told to run, for its log."""
+        nodes = "nodes are not read: one that died or is about to is not noticed, and none is avoided"
+        prometheus = "no --prometheus: nothing is autoscaled"
+        return [nodes] * (not self.has_nodes) + [prometheus] * (not self.prometheus)

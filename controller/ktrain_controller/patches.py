@@ -1,10 +1,11 @@
-"""Changes of a job's object, as merge patches that only its observed version takes. Pure."""
+"""Changes of a job's object and of its Workload, as merge patches that only the observed version takes. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ktrain import names
 from ktrain.jobs.resize import resized
+from ktrain.jobs.workload import Workload
 from ktrain_controller.model import Job
 from ktrain_controller.state import State
 
@@ -25,11 +26,15 @@ def remember(job: Job, state: State) -> Object:
 
 
 def next_attempt(job: Job, state: State) -> Object:
+    """The state, and one attempt more."""
+    return of_attempt(job, state, job.attempt + 1)
+
+
+def of_attempt(job: Job, state: State, attempt: int) -> Object:
     """The state, and the attempt that new pods carry; those that run keep theirs."""
     change = remember(job, state)
-    attempt = str(job.attempt + 1)
-    change["metadata"]["annotations"][names.ANNOTATION_ATTEMPT] = attempt
-    template = {"metadata": {"annotations": {names.ANNOTATION_ATTEMPT: attempt}}}
+    change["metadata"]["annotations"][names.ANNOTATION_ATTEMPT] = str(attempt)
+    template = {"metadata": {"annotations": {names.ANNOTATION_ATTEMPT: str(attempt)}}}
     change["spec"] = {"pytorchReplicaSpecs": {"Worker": {"template": template}}}
     return change
 
@@ -39,6 +44,18 @@ def suspended(job: Job, state: State, *, suspend: bool) -> Object:
     change = next_attempt(job, state) if suspend else {**remember(job, state), "spec": {}}
     change["spec"]["runPolicy"] = {"suspend": suspend}
     return change
+
+
+def activity(workload: Workload, *, is_active: bool, mark: str) -> Object:
+    """Whether Kueue may admit the job, and which pause of ours has said so last."""
+    return {
+        "metadata": {
+            "uid": workload.uid,
+            "resourceVersion": workload.version,
+            "annotations": {names.ANNOTATION_PAUSE: mark},
+        },
+        "spec": {"active": is_active},
+    }
 
 
 def reshaped(change: Object, document: Object, *, avoid: Iterable[str], before: Mapping[str, float],

@@ -18,7 +18,6 @@ from ktrain_controller.model import Exit, Job, Node, Pod
 T = TypeVar("T")
 MAX_MESSAGE: Final = 500
 JOB_NAME: Final = "training.kubeflow.org/job-name"
-QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LEAVING_TAINTS: Final = (
     "aws-node-termination-handler/", "cloud.google.com/impending-node-termination", "karpenter.sh/disrupted",
     "karpenter.sh/disruption", "ToBeDeletedByClusterAutoscaler", "kubernetes.azure.com/scalesetpriority-evict",
@@ -210,12 +209,13 @@ def _job(it: api.Job) -> Job:
         attempt=_attempt(worker, annotations),
         replicas=1 if worker.replicas is None else worker.replicas,
         is_suspended=bool(it.spec.run_policy and it.spec.run_policy.suspend),
-        queue=sys.intern(labels.get(QUEUE, "")),
+        queue=sys.intern(labels.get(names.LABEL_QUEUE, "")),
         policy=sys.intern(annotations.get(names.ANNOTATION_POLICY, "")),
         state=annotations.get(names.ANNOTATION_STATE, ""),
         phase=sys.intern(phase),
         started=when(status.start_time),
         ended=(when(status.completion_time) or when(ending.last_transition_time)) if ending else None,
+        newest_attempt=_newest(annotations),
     )
 
 
@@ -225,6 +225,12 @@ def _attempt(worker: api.Replica, annotations: dict[str, str]) -> int:
     given = (meta.annotations or {}) if meta else {}
     text = given.get(names.ANNOTATION_ATTEMPT) or annotations.get(names.ANNOTATION_ATTEMPT) or "0"
     return int(text)
+
+
+def _newest(annotations: dict[str, str]) -> int:
+    """The job's own, which only we write; whatever somebody else has put there is none."""
+    text = annotations.get(names.ANNOTATION_ATTEMPT, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _node(it: api.Node) -> Node:

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
 from ktrain.cluster import EVENT, Cluster
-from ktrain.errors import ClusterError, ForbiddenError, TakenError
+from ktrain.errors import ClusterError, ForbiddenError, NoKindError, TakenError
+from ktrain.jobs.workload import find_workload
 from ktrain.voice import Say
 from ktrain_controller import tell
 from ktrain_controller.act import Actor
@@ -56,9 +58,19 @@ class Reconciler:
         self._latency.look(seen)
         is_told = self._tell(job, seen.state.decisions, seen.now)
         verdict = decide(seen)
+        if verdict.needs_workload:
+            seen = self._with_workload(seen)
+            verdict = decide(seen)
         if verdict.decision is not None:
             return self._carry_out(verdict.decision, seen, verdict.look_again)
         return verdict.look_again if is_told else min(SOON, verdict.look_again or SOON)
+
+    def _with_workload(self, seen: Observation) -> Observation:
+        try:
+            found = find_workload(self._cluster, seen.job.namespace, seen.job.uid)
+        except NoKindError:  # without Kueue the label is only a label
+            found = None
+        return replace(seen, workload=found, has_workload_read=True)
 
     def _carry_out(self, decision: Decision, seen: Observation, look_again: float | None) -> float | None:
         if self._is_dry:

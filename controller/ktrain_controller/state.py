@@ -48,11 +48,17 @@ class Release:
 
     until: float
     reason: str
+    since: float = 0.0
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """From JSON."""
-        return cls(float(document["until"]), str(document["reason"]))
+        return cls(float(document["until"]), str(document["reason"]), float(document.get("since", 0)))
+
+    @property
+    def mark(self) -> str:
+        """Which of the job's pauses it is, as the Workload that it made inactive says."""
+        return repr(self.since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,12 @@ from ktrain_controller.state import Past
 Object = dict[str, Any]
 COMPONENT: Final = "ktrain-controller"
 TOLD_SECONDS: Final = 600.0  # an older decision was told, or nobody waits for it any more
-_FINE: Final = frozenset({"Expired", "DeadlineSet", "Resumed", "ResumedByOthers", "Rescaled", "RescaleSoon"})
+_FINE: Final = frozenset(
+    {
+        "Expired", "DeadlineSet", "Resumed", "ResumedByOthers", "PausedByOthers", "AttemptRestored", "Rescaled",
+        "RescaleSoon",
+    }
+)  # fmt: skip
 
 
 def untold(decisions: tuple[Past, ...], told: Collection[str], job: Job, now: float) -> tuple[Past, ...]:

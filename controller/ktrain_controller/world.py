@@ -24,6 +24,7 @@ class World:
     now: Callable[[], float]  # the API server's
     fleet: Callable[[], Fleet]
     beat: Callable[[str], Beat | None]
+    earlier: Callable[[str], Beat | None]
     silent_since: Callable[[str], float | None]
     sample: Callable[[str], Sample | None]
     limits: Limits
@@ -33,8 +34,8 @@ class World:
         pods = tuple(sorted(self.pods.of(job.key), key=lambda pod: pod.index))
         return Observation(
             now=self.now(), job=job, policy=policy, state=state, pods=pods, ends=self.ends.of(job.key),
-            nodes=self._nodes(pods), beat=self.beat(job.key), silent_since=self.silent_since(job.key),
-            sample=self.sample(job.key), fleet=self.fleet(), limits=self.limits,
+            nodes=self._nodes(pods), beat=self.beat(job.key), earlier=self.earlier(job.key),
+            silent_since=self.silent_since(job.key), sample=self.sample(job.key), fleet=self.fleet(), limits=self.limits,
         )  # fmt: skip
 
     def _nodes(self, pods: tuple[Pod, ...]) -> Mapping[str, Node] | None:

@@ -7,7 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from hack.cluster import binaries, cgroups, control, daemons, images, network, nodes, operator, pki, prometheus, s3
+from hack.cluster import (
+    binaries,
+    cgroups,
+    control,
+    daemons,
+    images,
+    kueue,
+    network,
+    nodes,
+    operator,
+    pki,
+    prometheus,
+    s3,
+)
 from hack.cluster.kubectl import get
 from hack.cluster.layout import CACHE, LOGS, PREFIX, RUN, Node, bin_folder
 from hack.cluster.shell import NeedError, run, say, wait
@@ -39,6 +52,7 @@ def prepare_images(*, is_bare: bool) -> Path:
     if not is_bare:
         wanted += [operator.ensure_image(), images.build("worker")]
         images.build("controller")  # no node runs it yet: tests start it as a process, where they can end it anywhere
+        kueue.module_folder()  # tests that install it are in a network without a way out
     return images.load(wanted)
 
 

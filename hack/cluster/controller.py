@@ -19,12 +19,13 @@ _GROUP: Final = "rbac.authorization.k8s.io"
 
 
 def rules(*, has_nodes: bool) -> list[Object]:
-    """What it may do with jobs, their pods and their Events; and, cluster-wide, look at nodes."""
+    """What it may do with jobs, their pods, their Events and their Workloads; and, cluster-wide, look at nodes."""
     found = [
         {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs"], "verbs": ["get", "list", "watch", "patch", "delete"]},
         {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list", "patch"]},
     ]  # fmt: skip
     nodes = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}
     return [*found, nodes] if has_nodes else found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
+KUEUE: Final = "kueue"  # the module with Kueue's definitions
 PREFIX: Final = "ktc"  # of network namespaces and cgroups: `down` removes what begins so
 
 SERVICES: Final = "10.96.0.0/16"
@@ -86,6 +87,6 @@ def nodes_up() -> list[Node]:
 
 def bin_folder() -> Path:
     """The binaries that the pinned modules give; another pin or another way to build, another folder."""
-    files = [HERE / "binaries.py", *sorted((HERE / "go").rglob("*.*"))]
-    pins = b"".join(path.read_bytes() for path in files)
+    pinned = sorted(it for it in (HERE / "go").rglob("*.*") if it.parent.name != KUEUE)  # of which nothing is built
+    pins = b"".join(path.read_bytes() for path in (HERE / "binaries.py", *pinned))
     return CACHE / "bin" / hashlib.sha256(pins).hexdigest()[:12]

@@ -1,12 +1,16 @@
 """`ktrain list`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ktrain.cli.common import Context, Format, Namespace, Output, say, show
 from ktrain.names import ANNOTATION_ATTEMPT, MANAGED_BY, CliExit
+
+if TYPE_CHECKING:
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.workload import Workload
 
 
 def command(
@@ -21,7 +25,9 @@ def command(
 
     cluster = Cluster.connect(context=context)
     where = "" if everywhere else namespace or cluster.namespace
-    rows = [_row(job) for job in cluster.list(JOB, where, labels=f"{MANAGED_BY}=ktrain")]
+    jobs = list(cluster.list(JOB, where, labels=f"{MANAGED_BY}=ktrain"))
+    workloads = _workloads(cluster, jobs)
+    rows = [_row(job, workloads.get(job["metadata"]["uid"])) for job in jobs]
     if output is not Format.text:
         show(rows, output)
     elif not rows:
@@ -35,7 +41,19 @@ def command(
     return CliExit.OK
 
 
-def _row(job: dict[str, Any]) -> dict[str, Any]:
+def _workloads(cluster: "Cluster", jobs: list[dict[str, Any]]) -> "dict[str, Workload]":
+    """By the uid of the job that Kueue may be holding back."""
+    from ktrain.errors import ClusterError
+    from ktrain.jobs.workload import held_by
+
+    try:
+        return held_by(cluster, jobs)
+    except ClusterError as error:
+        say(f"note: not asked: Workloads: {error}")
+        return {}
+
+
+def _row(job: dict[str, Any], workload: "Workload | None") -> dict[str, Any]:
     me = job["metadata"]
     born = datetime.fromisoformat(me["creationTimestamp"].replace("Z", "+00:00"))
     from ktrain.status.word import reason, word
@@ -43,9 +61,9 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "namespace": me["namespace"],
         "name": me["name"],
-        "state": word(job),
+        "state": word(job, workload),
         "nodes": job["spec"]["pytorchReplicaSpecs"]["Worker"].get("replicas", 1),
         "attempt": int(me.get("annotations", {}).get(ANNOTATION_ATTEMPT, "1")),
-        "reason": reason(job),
+        "reason": reason(job, workload),
         "age_seconds": round((datetime.now(UTC) - born).total_seconds()),
     }

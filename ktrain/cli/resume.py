@@ -17,15 +17,15 @@ def command(
 ) -> int:
     """Give a suspended job its pods again; it goes on with the step after its last commit."""
     from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job
+    from ktrain.jobs.find import find_job, queue_of
     from ktrain.jobs.pause import resume
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace
-    wanted = resume(cluster, find_job(cluster, where, name), nodes=nodes)
+    job = find_job(cluster, where, name)
+    wanted = resume(cluster, job, nodes=nodes)
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
-    say(
-        f"job {name} may run again, on {wanted} node{'s' if wanted > 1 else ''}\n  next: {program()} status {name} -n {where}"
-    )
+    when = f"waits for admission to queue {queue_of(job)}, to run again" if queue_of(job) else "may run again,"
+    say(f"job {name} {when} on {wanted} node{'s' if wanted > 1 else ''}\n  next: {program()} status {name} -n {where}")
     return CliExit.OK

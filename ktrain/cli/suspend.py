@@ -27,8 +27,7 @@ def command(
     where = namespace or cluster.namespace
     job = find_job(cluster, where, name)
     if is_suspended(job):
-        was = "paused by the controller, and is yours now" if keep_suspended(cluster, job) else "suspended already"
-        say(f"job {name} is {was}")
+        say(f"job {name} {keep_suspended(cluster, job)}")
         return CliExit.OK
     step = suspend(cluster, job, save=not now, waiting=Waiting(seconds(timeout), say))
     if output is not Format.text:

@@ -14,6 +14,7 @@ from ktrain.cluster.kinds import (
     NODE,
     POD,
     SECRET,
+    WORKLOAD,
     Kind,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "NODE",
     "POD",
     "SECRET",
+    "WORKLOAD",
     "Cluster",
     "Kind",
 ]

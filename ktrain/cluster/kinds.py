@@ -1,6 +1,6 @@
 """The kinds of objects that ktrain touches, and where the API keeps them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -13,6 +13,7 @@ class Kind:
     name: str
     is_namespaced: bool = True
     comes_with: str = ""  # what to install where the cluster does not know it
+    older: "Kind | None" = None  # the same, for clusters that do not serve this version of it yet
 
     def path(self, namespace: str, name: str = "", sub: str = "") -> str:
         """Of the collection, of one object, or of its subresource."""
@@ -23,6 +24,12 @@ class Kind:
     def unknown(self) -> str:
         """For whoever asks a cluster that does not know it."""
         return "; ".join(part for part in (f"this cluster knows no {self.name}", self.comes_with) if part)
+
+
+def _of_kueue(plural: str, name: str) -> Kind:
+    """Kueue serves v1beta2 from 0.15 on, and v1beta1 until 0.19."""
+    older = Kind("kueue.x-k8s.io/v1beta1", plural, name, comes_with="install Kueue")
+    return replace(older, api="kueue.x-k8s.io/v1beta2", older=older)
 
 
 JOB: Final = Kind(
@@ -39,7 +46,8 @@ NAMESPACE: Final = Kind("v1", "namespaces", "Namespace", is_namespaced=False)
 CLAIM: Final = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 ACCOUNT: Final = Kind("v1", "serviceaccounts", "ServiceAccount")
 LEASE: Final = Kind("coordination.k8s.io/v1", "leases", "Lease")
-LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta1", "localqueues", "LocalQueue", comes_with="install Kueue")
+LOCAL_QUEUE: Final = _of_kueue("localqueues", "LocalQueue")
+WORKLOAD: Final = _of_kueue("workloads", "Workload")
 ACCESS_REVIEW: Final = Kind(
     "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", is_namespaced=False
 )

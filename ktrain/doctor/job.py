@@ -129,7 +129,9 @@ def _named(job: TrainingJob) -> Iterator[tuple[Kind, str]]:
 def _is_there(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bool:
     try:
         cluster.get(kind, namespace, name)
-    except (MissingError, NoKindError):
+    except NoKindError:
+        return kind.older is not None and _is_there(cluster, kind.older, namespace, name)
+    except MissingError:
         return False
     except ForbiddenError:  # whoever may not read it can still use it in a pod
         return True

@@ -6,6 +6,7 @@ from typing import Final
 
 from ktrain.cluster import ACCESS_REVIEW, Cluster
 from ktrain.doctor.check import Check, Verdict
+from ktrain.errors import MissingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,17 @@ RIGHTS: Final = (
     Right("", "events", ("list",), "events, the reasons in status"),
     Right("", "nodes", ("list",), "naming a dead node in status", is_namespaced=False),
 )
+WITH_KUEUE: Final = (
+    Right("kueue.x-k8s.io", "workloads", ("list",), "the reasons of queued jobs in status, list"),
+    Right("kueue.x-k8s.io", "workloads", ("patch",), "suspend, resume of queued jobs"),
+)
 
 
 def rights(cluster: Cluster, namespace: str) -> Iterator[Check]:
     """One line for all that is allowed, and one for each right that is missing."""
-    missing = [(right, verbs) for right in RIGHTS if (verbs := _refused(cluster, namespace, right))]
-    granted = sum(len(right.verbs) for right in RIGHTS) - sum(len(verbs) for _, verbs in missing)
+    used = RIGHTS + (WITH_KUEUE if _has_kueue(cluster) else ())
+    missing = [(right, verbs) for right in used if (verbs := _refused(cluster, namespace, right))]
+    granted = sum(len(right.verbs) for right in used) - sum(len(verbs) for _, verbs in missing)
     if granted:
         yield Check("rights", Verdict.OK, f"{granted} verbs that ktrain uses are allowed in namespace {namespace}")
     for right, verbs in missing:
@@ -49,6 +55,14 @@ def rights(cluster: Cluster, namespace: str) -> Iterator[Check]:
             verdict,
             f"you may not {', '.join(verbs)} {right.resource}; without it there is no: {right.needed_for}",
         )
+
+
+def _has_kueue(cluster: Cluster) -> bool:
+    try:
+        cluster.raw(f"/apis/{WITH_KUEUE[0].group}")
+    except MissingError:
+        return False
+    return True
 
 
 def _refused(cluster: Cluster, namespace: str, right: Right) -> list[str]:

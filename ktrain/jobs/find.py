@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
 from ktrain.errors import MissingError
-from ktrain.names import ANNOTATION_POLICY
+from ktrain.names import ANNOTATION_POLICY, LABEL_QUEUE
 from ktrain.spec import TrainingJob
 from ktrain.spec.policy import Policy, read_policy
 
@@ -61,6 +61,11 @@ def ended(job: Object) -> Object | None:
 def is_suspended(job: Object) -> bool:
     """Whether its spec says that it must have no pods."""
     return bool(job["spec"].get("runPolicy", {}).get("suspend"))
+
+
+def queue_of(job: Object) -> str:
+    """The LocalQueue through which Kueue lets it run; empty when Kueue does not own it."""
+    return str((job["metadata"].get("labels") or {}).get(LABEL_QUEUE, ""))
 
 
 def spec_of(cluster: Cluster, job: Object) -> TrainingJob:

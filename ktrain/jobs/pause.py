@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
+from ktrain.jobs import queued
 from ktrain.jobs.ask import ask
 from ktrain.jobs.decided import decided, without_pause
-from ktrain.jobs.find import ended, find_pods, is_running, is_suspended, spec_of, worker
+from ktrain.jobs.find import ended, find_job, find_pods, is_running, is_suspended, queue_of, spec_of, worker
 from ktrain.jobs.page import state_of
 from ktrain.jobs.resize import resized
 from ktrain.request import Answer, Ask
 
 Object = dict[str, Any]
 Say = Callable[[str], object]
-_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 POLL_SECONDS: Final = 0.5
 
 
@@ -35,25 +35,31 @@ def suspend(cluster: Cluster, job: Object, *, save: bool, waiting: Waiting) -> i
     launchers that nobody suspends train on by themselves.
     """
     refuse_ended(job)
-    _refuse_queued(job)
+    if queue_of(job):
+        queued.check_pause(cluster, job)
     step = stop_ranks(cluster, job, waiting) if save else None
-    _set_suspended(cluster, job, {"spec": {"runPolicy": {"suspend": True}}})
+    if queue_of(job):
+        keep_suspended(cluster, find_job(cluster, job["metadata"]["namespace"], job["metadata"]["name"]))
+    else:
+        _set_suspended(cluster, job, {"spec": {"runPolicy": {"suspend": True}}})
     _wait_for_no_pods(cluster, job, waiting)
     return step
 
 
-def keep_suspended(cluster: Cluster, job: Object) -> bool:
-    """Whether a suspended job was paused by the controller, which will not end that pause now. TakenError."""
-    if decided(job).paused_until is None:
-        return False
-    me = job["metadata"]
-    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": without_pause(job)})
-    return True
+def keep_suspended(cluster: Cluster, job: Object) -> str:
+    """Sees to it that neither the controller nor Kueue starts it again; says how it was until now. TakenError."""
+    was_paused = _take_over(cluster, job)
+    waited = bool(queue_of(job)) and queued.pause(cluster, job)
+    if was_paused:
+        return "was paused by the controller; the pause is yours now"
+    return "waited for admission, and is suspended now" if waited else "is suspended already"
 
 
 def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:
     """Lets the job have its pods again, on so many nodes; returns their number. SpecError, TakenError."""
     refuse_ended(job)
+    if queue_of(job):
+        return queued.resume(cluster, job, nodes=nodes)
     if not is_suspended(job):
         raise TakenError(
             f"job {job['metadata']['name']} is not suspended; `ktrain suspend` it first to change its nodes"
@@ -95,14 +101,13 @@ def refuse_ended(job: Object) -> None:
         )
 
 
-def _refuse_queued(job: Object) -> None:
+def _take_over(cluster: Cluster, job: Object) -> bool:
+    """Whether the job was paused by the controller, which will not end that pause now."""
+    if decided(job).paused_until is None:
+        return False
     me = job["metadata"]
-    if _QUEUE in me.get("labels", {}):
-        raise TakenError(
-            f"job {me['name']} is queued by Kueue, which would start it again at once; deactivate its workload: "
-            f"`kubectl -n {me['namespace']} get workloads`, then `kubectl -n {me['namespace']} patch workload NAME "
-            '--type merge -p \'{"spec":{"active":false}}\'`'
-        )
+    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": without_pause(job)})
+    return True
 
 
 def _check_nodes(cluster: Cluster, job: Object, nodes: int) -> None:
@@ -124,5 +129,6 @@ def _wait_for_no_pods(cluster: Cluster, job: Object, waiting: Waiting) -> None:
     while pods := find_pods(cluster, me["namespace"], me["name"]):
         if time.monotonic() > end:
             left = ", ".join(pod["metadata"]["name"] for pod in pods)
-            raise TimedOutError(f"the job is suspended, but {left} has not gone within {waiting.seconds:g} s")
+            how = "its Workload is inactive (does Kueue run?)" if queue_of(job) else "the job is suspended"
+            raise TimedOutError(f"{how}, but {left} has not gone within {waiting.seconds:g} s")
         time.sleep(POLL_SECONDS)

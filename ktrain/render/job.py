@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Final
+from typing import Any
 
 from ktrain import names
 from ktrain.errors import SpecError
@@ -12,7 +12,6 @@ from ktrain.spec.policy import Policy
 
 Object = dict[str, Any]
 Rendered = tuple[Object, Object]
-_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 
 
 def render(job: TrainingJob, *, attempt: int = 1, run: str = "", code: str = "") -> Rendered:
@@ -61,7 +60,7 @@ def _pytorch_job(job: TrainingJob, template: Object, attempt: int) -> Object:
         names.ANNOTATION_POLICY: Policy.of(spec).encode(),
     }
     if spec.scheduling.queue:
-        metadata["labels"][_QUEUE_LABEL] = spec.scheduling.queue
+        metadata["labels"][names.LABEL_QUEUE] = spec.scheduling.queue
     policy: Object = {"cleanPodPolicy": "Running", "suspend": False}
     if spec.scheduling.scheduler_name:
         policy["schedulingPolicy"] = {"minAvailable": spec.min_nodes}

@@ -8,6 +8,7 @@ from ktrain.cluster import NODE, Cluster
 from ktrain.errors import ClusterError
 from ktrain.jobs.find import find_job, find_pods
 from ktrain.jobs.page import page
+from ktrain.jobs.workload import Workload, held_by
 from ktrain.picture import Picture, merge
 from ktrain.status.events import events
 from ktrain.status.kept import NOTHING, Kept, read_kept
@@ -25,6 +26,7 @@ class Facts:
     lost_nodes: frozenset[str]  # NotReady
     picture: Picture
     kept: Kept = NOTHING  # only when no launcher can tell
+    workload: Workload | None = None  # of a job that Kueue may be holding back
     blind: tuple[str, ...] = ()  # what could not be asked, and why
 
 
@@ -44,8 +46,17 @@ def observe(cluster: Cluster, namespace: str, name: str) -> Facts:
         _lost_nodes(cluster, blind),
         picture,
         kept,
+        _workload(cluster, job, blind),
         tuple(blind),
     )
+
+
+def _workload(cluster: Cluster, job: Object, blind: list[str]) -> Workload | None:
+    try:
+        return held_by(cluster, [job]).get(job["metadata"]["uid"])
+    except ClusterError as error:
+        blind.append(f"its Workload: {error}")
+        return None
 
 
 def _events(cluster: Cluster, namespace: str, name: str, blind: list[str]) -> tuple[Object, ...]:

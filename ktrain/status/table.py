@@ -1,6 +1,6 @@
 """How all jobs of a namespace train: a row for each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +9,7 @@ from ktrain.cluster import JOB, POD, Cluster
 from ktrain.errors import ClusterError
 from ktrain.jobs.find import JOB_NAME, index, is_running
 from ktrain.jobs.page import page
+from ktrain.jobs.workload import Workload, held_by
 from ktrain.names import LABEL_JOB, MANAGED_BY
 from ktrain.picture import Picture, merge
 from ktrain.status.word import word
@@ -36,16 +37,24 @@ def rows(cluster: Cluster, namespace: str) -> list[Row]:
     for pod in cluster.list(POD, namespace, labels=LABEL_JOB):
         me = pod["metadata"]
         pods.setdefault((me["namespace"], me["labels"].get(JOB_NAME, "")), []).append(pod)
+    workloads = _workloads(cluster, jobs)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = pool.map(lambda job: _row(cluster, job, pods.get(_key(job), [])), jobs)
+        made = pool.map(lambda job: _row(cluster, job, pods.get(_key(job), []), workloads), jobs)
     return sorted(made, key=lambda row: (row.namespace, row.name))
 
 
-def _row(cluster: Cluster, job: Object, pods: Sequence[Object]) -> Row:
+def _workloads(cluster: Cluster, jobs: Sequence[Object]) -> Mapping[str, Workload]:
+    try:
+        return held_by(cluster, jobs)
+    except ClusterError:  # their rows say `suspended`, which is so
+        return {}
+
+
+def _row(cluster: Cluster, job: Object, pods: Sequence[Object], workloads: Mapping[str, Workload]) -> Row:
     me, running = job["metadata"], [pod for pod in pods if is_running(pod)]
     first = next((pod for pod in running if index(pod) == 0), None)
     picture = _ask(cluster, first) if first else Picture()
-    state = word(job)
+    state = word(job, workloads.get(me["uid"]))
     if state == "running":
         state = "training" if picture.first.get("step") else picture.state
     wanted = int(job["spec"]["pytorchReplicaSpecs"]["Worker"].get("replicas", 1))

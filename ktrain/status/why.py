@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ktrain.jobs.cancel import REASON as CANCELLED
-from ktrain.jobs.decided import BY_CONTROLLER, decided
-from ktrain.jobs.find import index
+from ktrain.jobs.decided import BY_CONTROLLER
+from ktrain.jobs.find import index, queue_of
 from ktrain.status.observe import Facts
+from ktrain.status.word import reason, word
 
 Object = dict[str, Any]
 _IMAGE: Final = frozenset(
@@ -32,9 +33,9 @@ class PodState:
 class State:
     """The job in a line, and its pods."""
 
-    what: (
-        str  # suspended, paused, pending, starting, rendezvous, training, stopping, held, succeeded, failed, cancelled
-    )
+    what: str
+    """suspended, queued, paused, pending, starting, rendezvous, training, stopping, held, succeeded, failed, cancelled"""
+
     why: str
     pods: tuple[PodState, ...]
     wanted: int
@@ -51,9 +52,7 @@ def state(facts: Facts) -> State:
     if "Failed" in ended:
         return _failed(facts, ended["Failed"], pods, wanted)
     if spec.get("runPolicy", {}).get("suspend"):
-        if decided(facts.job).paused_until is not None:
-            return State("paused", decided(facts.job).last, pods, wanted)
-        return State("suspended", "its pods are gone, its run is kept (spec.runPolicy.suspend)", pods, wanted)
+        return State(word(facts.job, facts.workload), _held(facts), pods, wanted)
     return _unfinished(facts, pods, wanted)
 
 
@@ -62,6 +61,14 @@ def _failed(facts: Facts, condition: Object, pods: tuple[PodState, ...], wanted:
         return State("cancelled", condition["message"], pods, wanted)
     is_ours = str(condition.get("reason", "")).startswith(BY_CONTROLLER)  # its message says why the job was given up
     return State("failed", condition["message"] if is_ours else _failure(facts) or condition["message"], pods, wanted)
+
+
+def _held(facts: Facts) -> str:
+    if told := reason(facts.job, facts.workload):
+        return told
+    if queue := queue_of(facts.job):
+        return f"it is to run through queue {queue}, and there is no Workload that would say why it does not"
+    return "its pods are gone, its run is kept (spec.runPolicy.suspend)"
 
 
 def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:

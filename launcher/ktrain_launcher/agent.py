@@ -16,6 +16,7 @@ from ktrain_launcher.environment import Epoch
 from ktrain_launcher.exits import Ended
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.nursery import Child
+from ktrain_launcher.pace import Pacing
 from ktrain_launcher.parts import Parts, Round
 from ktrain_launcher.process import state_of
 from ktrain_launcher.ranks import Ranks
@@ -31,6 +32,7 @@ class Agent:
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._ending = Ending(parts)
+        self._pacing = Pacing(parts.control, parts.board, parts.tally)
         self._round: Round | None = None
         self._restarts = 0
         parts.rendezvous.park = lambda: self._ending.park(self._round)
@@ -77,6 +79,7 @@ class Agent:
     # -- the beginning of an epoch ---------------------------------------------------------------------------------
     def _begin(self) -> Round:
         self._warm_up()
+        self._pacing.begin()
         self._p.tally.state = "rendezvous"
         begun = time.monotonic()
         formed = self._p.rendezvous.next_round()
@@ -133,6 +136,7 @@ class Agent:
             self._heed_stop(round_)
             self._heed_news(round_)
             self._heed_hang(round_)
+            self._pacing.heed(round_.number, time.monotonic())
 
     def _deadline(self, round_: Round) -> float:
         """When those who still run have had their time; infinity while all is well."""

@@ -1,7 +1,7 @@
 """What launchers tell each other, in the table that node 0's launcher keeps: rounds, causes, the verdict."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -44,6 +44,18 @@ class News:
 
     target: int  # the newest round that anybody asked for
     verdict: Cause | None  # the end of the whole job
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One rank since its epoch began: sums, so that whoever looks twice knows what lies between."""
+
+    rank: int
+    node: int
+    steps: float
+    step_seconds: float
+    peer_wait_seconds: float
+    data_wait_seconds: float
 
 
 class Control:
@@ -166,6 +178,16 @@ class Control:
     def suspects(self, round_: int) -> list[Suspect]:
         """Of all nodes that have told."""
         return [Suspect(**json.loads(text)) for text in self._of_nodes(f"{round_}/hung") if text]
+
+    # -- pace -------------------------------------------------------------------------------------------------------
+    def tell_pace(self, round_: int, paces: Sequence[Pace]) -> None:
+        """Of our ranks; in place of what we told before, in whichever round, so that the table does not grow."""
+        self._put(f"pace/{self.node}", json.dumps({"round": round_, "ranks": [asdict(it) for it in paces]}))
+
+    def paces(self, round_: int) -> list[Pace]:
+        """Of this round's ranks, as far as their launchers have told."""
+        told = (json.loads(text) for text in self._of_nodes("pace") if text)
+        return [Pace(**each) for word in told if word["round"] == round_ for each in word["ranks"]]
 
     # -- the table ---------------------------------------------------------------------------------------------------
     def _first(self, key: str, value: str) -> bool:

@@ -24,6 +24,7 @@ class Tally:
         self.world_size = 0
         self.hang_limit: float | None = None  # seconds that a rank may stand still now
         self.note = ""  # what is waited for
+        self.pace: list[dict[str, Any]] = []  # of all ranks of the job, on node 0
         self.answer: dict[str, Any] | None = None  # to the newest request
         self._ticked = time.monotonic()
 

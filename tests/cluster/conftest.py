@@ -95,6 +95,8 @@ def _prepare() -> None:
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     s3.secret(NAMESPACE)
     kubectl("-n", NAMESPACE, "delete", "pytorchjobs", "--all", "--wait")
+    with s3.keys_in_environment():  # runs of before would be resumed, or are done
+        open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(NAMESPACE)
 
 
 @pytest.fixture(scope="session")

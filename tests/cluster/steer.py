@@ -1,11 +1,12 @@
 """A namespace that a controller looks after: its flags, and what it has said and done there."""
 
+import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from hack.cluster import controller, s3
-from hack.cluster.kubectl import apply, get, kubectl
+from hack.cluster.kubectl import apply, command, get, kubectl
 from hack.cluster.layout import LOGS, S3
 from ktrain.cluster import JOB
 from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_STATE
@@ -16,10 +17,10 @@ from tests.cluster.jobs import Job, admin
 STEERED = "steered"
 
 
-def flags(namespace: str = STEERED) -> tuple[str, ...]:
-    """Of a controller of this namespace, which also knows nodes, and is less patient than one in earnest."""
+def flags(namespace: str = STEERED, *, nodes: bool = True) -> tuple[str, ...]:
+    """Of a controller of this namespace, perhaps one that also knows nodes, and less patient than one in earnest."""
     return (
-        f"--namespace={namespace}", "--nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
+        f"--namespace={namespace}", "--nodes" if nodes else "--no-nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
         "--start-seconds=20", "--sample-seconds=1", f"--lease-name={namespace}",
     )  # fmt: skip
 
@@ -98,4 +99,6 @@ def signal_launcher(job: Job, index: int, number: int) -> None:
         "    if words.endswith(b'-m\\0ktrain_' + b'launcher\\0') and b'tini' not in words:\n"
         f"        os.kill(int(path.split('/')[2]), {number})"
     )
-    kubectl("-n", job.namespace, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)
+    words = command("-n", job.namespace, "exec", f"{job.name}-worker-{index}", "--", "python", "-c", code)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in {0, 137}, done.stderr  # its own process may go with the container

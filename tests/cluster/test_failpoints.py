@@ -1,4 +1,7 @@
-"""A controller that dies at every point of a restart, a rescale and the end of a job, on a real cluster: another one goes on each time."""
+"""A controller that dies at every point of a restart, a rescale and the end of a job, on a real cluster: another one goes on each time.
+
+It has one namespace and no right to look at nodes.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from tests.cluster.steer import (
     document,
     events,
     flags,
+    log,
     prepare,
     reasons,
     signal_launcher,
@@ -26,7 +30,6 @@ from tests.cluster.steer import (
 pytestmark = pytest.mark.slow
 ENDED = "broken-off"  # a namespace whose controllers do not live long
 NAME = "controller-f"
-IN_ORDER = (Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.BETWEEN_DELETES, Point.AFTER_DELETES)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +38,16 @@ def image(cluster: str) -> Iterator[str]:
     daemons.stop(NAME)  # of a run that was broken off
     yield cluster
     daemons.stop(NAME)
+    assert 'event=without what="nodes are not read: ' in log(NAME)
 
 
 def start(point: Point | None = None) -> None:
     """A controller that dies at that point; it has the name of the last one, and so its Lease."""
     daemons.stop(NAME)
-    more = ("--silent-seconds=8", "--port=8084", f"--prometheus={prometheus.URL}")
-    controller.start(NAME, *flags(ENDED), *more, env={ENV: point} if point else None)
+    begun = log(NAME).count("event=leads ")
+    more = ("--silent-seconds=15", "--port=8084", f"--prometheus={prometheus.URL}")
+    controller.start(NAME, *flags(ENDED, nodes=False), *more, env={ENV: point} if point else None)
+    until("it leads", lambda: log(NAME).count("event=leads ") > begun)
 
 
 def die_at(*points: Point) -> None:
@@ -66,6 +72,12 @@ def runs(job: Job, number: int) -> bool:
     return attempts(job) == [number] * 2 and all(job.told(index).get("state") == "running" for index in (0, 1))
 
 
+def fail(job: Job, *, epoch: int) -> None:
+    """A pod is killed, and made again by the operator; then all meet in this epoch."""
+    signal_launcher(job, 1, 9)
+    until("its pod is replaced", lambda: runs(job, 1) and job.told()["epoch"] == epoch)
+
+
 def end(job: Job) -> None:
     kubectl("-n", ENDED, "delete", "pytorchjob", job.name, "--wait=false")
 
@@ -73,13 +85,17 @@ def end(job: Job) -> None:
 def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
     start()
     job = waiting("restarted", image)
-    signal_launcher(job, 1, 9)
-    until("counted", lambda: reasons(job) == ["PodFailed"])
-    until("its pod is replaced", lambda: runs(job, 1) and job.told()["epoch"] > 1)
+    fail(job, epoch=2)
+    assert reasons(job) == ["PodFailed"]
+    start(Point.BEFORE_INTENT)
+    fail(job, epoch=3)  # what it saw dies with it, and the operator takes the pod's end away
+    assert not daemons.is_running(NAME)
+    assert attempt(job) == 1
     before = uids(job)
-    daemons.stop(NAME)
+    start(Point.AFTER_INTENT)
     signal_launcher(job, 1, 9)
-    die_at(*IN_ORDER, Point.BEFORE_EVENT)
+    until("it is dead", lambda: not daemons.is_running(NAME))
+    die_at(Point.AFTER_DELETES, Point.BEFORE_EVENT)
     until("it runs again", lambda: runs(job, 2))
     assert not uids(job) & before
     assert set(deletions(job).values()) == {1}
@@ -88,13 +104,13 @@ def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -
     end(job)
 
 
-def test_a_request_that_was_made_is_not_made_again(image: str) -> None:
+def test_what_was_asked_is_not_asked_again_and_whoever_was_deleted_not_deleted(image: str) -> None:
     start(Point.AFTER_REQUEST)
     job = waiting("asked", image)
     before = uids(job)
     signal_launcher(job, 0, 19)
     until("it is dead", lambda: not daemons.is_running(NAME))
-    start()
+    die_at(Point.BETWEEN_DELETES)
     until("it runs again", lambda: runs(job, 2) and not uids(job) & before)
     assert reasons(job)[:2] == ["Stalled", "Hang"]
     assert deletions(job) == Counter(dict.fromkeys(before, 1))
@@ -103,14 +119,17 @@ def test_a_request_that_was_made_is_not_made_again(image: str) -> None:
 
 def test_a_rescale_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
     scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
+    daemons.stop(NAME)
     job = started("rescaled", image, "trainer.duration=3ep", scale, namespace=ENDED)
     before = uids(job)
-    die_at(*IN_ORDER)
+    # Between its deletes there is nothing: the operator takes the other pod by itself.
+    die_at(Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.AFTER_DELETES)
     assert job.wait("Succeeded", "Failed") == "Succeeded"
     assert visits(job.storage()) == {3.0}
     assert reasons(job).count("Rescaled") == 1
     assert attempt(job) == 2
-    assert {uid: count for uid, count in deletions(job).items() if uid in before} == dict.fromkeys(before, 1)
+    assert set(deletions(job).values()) == {1}
+    assert deletions(job).keys() <= before
 
 
 def test_a_job_whose_controllers_die_is_paused_resumed_and_given_up_once(image: str) -> None:

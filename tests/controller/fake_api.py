@@ -24,6 +24,7 @@ from tests.controller.fake_objects import TABLES, Key, Object, Objects, RefusedE
 from tests.controller.fake_watches import Faults, Watches, error_line
 
 _PATH: Final = re.compile(r"/(api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?")
+_AMONG: Final = re.compile(r"([\w./-]+) in \(([\w,-]+)\)")
 _MERGE: Final = "application/merge-patch+json"
 Client = TypeVar("Client", bound=Cluster)
 
@@ -188,6 +189,8 @@ class FakeApi:
             out.whole(404, b"404 page not found\n")
             return True
         _, namespace, plural, name, sub = (part or "" for part in found.groups())
+        if (request.method, plural) in self.faults.forbidden:
+            raise RefusedError(403, "Forbidden", f"{plural} is forbidden: you may not {request.method} it")
         if request.method != "GET" or name:
             stored = self._single(request, plural, (namespace, name), sub)
             out.whole(201 if request.method == "POST" else 200, stored.data)
@@ -219,11 +222,19 @@ class FakeApi:
         if self.faults.bodies:
             return self.faults.bodies.pop(0)
         limit, token = int(request.query.get("limit", 0)), request.query.get("continue", "")
-        version, items, following = self.objects.page(plural, namespace, request.selector, limit=limit, token=token)
+        if found := _AMONG.fullmatch(request.query.get("labelSelector", "")):
+            version, items, following = self._among(plural, namespace, found[1], found[2].split(","))
+        else:
+            version, items, following = self.objects.page(plural, namespace, request.selector, limit=limit, token=token)
         self.rest(plural, self.faults.list_seconds)  # what it says is of the time when it was asked
         head = {"resourceVersion": str(version)} | ({"continue": following} if following else {})
         kind = f"{TABLES[plural].kind}List".encode()
         return b'{"kind":"%s","metadata":%s,"items":[%s]}' % (kind, encoded(head), b",".join(items))
+
+    def _among(self, plural: str, namespace: str, label: str, values: list[str]) -> tuple[int, list[bytes], str]:
+        """All that have one of these values, on one page."""
+        found = (it for value in values for it in self.objects.all(plural, namespace, {label: value}))
+        return self.objects.version, [it.data for it in found], ""
 
 
 def _key(document: Object) -> Key:

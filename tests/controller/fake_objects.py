@@ -34,6 +34,7 @@ TABLES: Final = {
     "nodes": Table("api/v1", "Node"),
     "events": Table("api/v1", "Event", has_status=False),
     "leases": Table("apis/coordination.k8s.io/v1", "Lease", has_status=False),
+    "workloads": Table("apis/kueue.x-k8s.io/v1beta2", "Workload"),
 }
 
 

@@ -19,6 +19,7 @@ class Faults:
     """Each is off; set them at any time."""
 
     refusals: list[tuple[int, str | None]] = field(default_factory=list)  # status and Retry-After of the next answers
+    forbidden: set[tuple[str, str]] = field(default_factory=set)  # methods and kinds that nobody may
     is_mute: bool = False  # half-open: takes requests and says nothing, on open watches too; see FakeApi.speak
     list_seconds: float = 0.0  # how long a page takes
     bodies: list[bytes] = field(default_factory=list)  # what the next pages are instead, as of a broken proxy
@@ -88,7 +89,7 @@ class Watches:
         """Compaction, which what is under way survives."""
         with self._changed:
             for watch in self._open:
-                watch.backlog += self._events(watch)
+                watch.backlog = self._all_events(watch)  # of one that came too late, the error
             self._objects.forget()
 
     def wait_for_speech(self) -> None:

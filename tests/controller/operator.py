@@ -135,6 +135,7 @@ class Operator:
         self._api, self._ip = api, ip
         self.told: set[str] = set()  # uids of pods that somebody wanted gone
         self.places: dict[str, str] = {}  # pods that were started, by uid → node
+        self.stuck: set[str] = set()  # names of pods that no node takes
         self._leaving: set[str] = set()  # uids that were there for the last step, and have been told to go
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -260,7 +261,7 @@ class Operator:
 
     def _start(self, pod: Object) -> None:
         nodes, meta = self._nodes(), pod["metadata"]
-        if not nodes:
+        if not nodes or meta["name"] in self.stuck:
             return
         place = self.places[meta["uid"]] = nodes[int(meta["labels"][LABEL_REPLICA_INDEX]) % len(nodes)]
         status = {"phase": "Running", "startTime": self._time(), "podIP": self._address(meta["uid"])}

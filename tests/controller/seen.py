@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ktrain.spec.policy import Policy
-from ktrain_controller.beat import Beat, RankBeat
+from ktrain_controller.beat import Beat, RankBeat, RankPace
 from ktrain_controller.model import Exit, Job, Node, Pod
 from ktrain_controller.observation import Observation
 from ktrain_controller.state import Incident, State
@@ -63,3 +63,20 @@ def seen(**fields: Any) -> Observation:
 
 def incidents(count: int, *, last: float = NOW - 200, every: float = 100) -> tuple[Incident, ...]:
     return tuple(Incident(last - every * back, True, "boom") for back in reversed(range(count)))
+
+
+def paced(steps: int, *busy: float, data: float = 0.0, per_pod: int = 1, **fields: Any) -> Beat:
+    """After so many steps, of each of which ranks work for so long; `data`: the share for which the slowest waits for data."""
+    longest = max(busy)
+    pace = tuple(
+        RankPace(
+            rank,
+            rank // per_pod,
+            steps,
+            steps * longest,
+            steps * (longest - mine),
+            steps * data * mine * (mine == longest),
+        )
+        for rank, mine in enumerate(busy)
+    )
+    return beat(**{"world_size": len(busy), "pace": pace, **fields})

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ktrain.cluster import WORKLOAD
+from ktrain.jobs.workload import Workload
 from ktrain.request import Ask
 from ktrain_controller.beat import RankBeat
 from ktrain_controller.decide import decide
@@ -52,7 +54,7 @@ def test_a_second_failure_without_a_commit_replaces_the_whole_gang_with_the_next
     state = State(incidents=incidents(1), commit=90)
     found = decision(seen(ends=(failed(created=NOW - 100),), pods=(pod(1), failed(created=NOW - 100)), state=state))
     assert isinstance(found.deed, Suspend)
-    assert found.state.release == Release(NOW + 2, "PodFailed")
+    assert found.state.release == Release(NOW + 2, "PodFailed", NOW)
 
 
 def test_the_pause_doubles_up_to_its_cap() -> None:
@@ -208,7 +210,7 @@ def test_a_gang_that_does_not_get_whole_gives_its_resources_back() -> None:
     found = decision(seen(pods=(pod(0), waiting(created=NOW - 601))))
     assert (found.deed, found.reason) == (Suspend(), "StartTimeout")
     assert "Insufficient nvidia.com/gpu" in found.message
-    assert found.state.release == Release(NOW + 60, "StartTimeout")
+    assert found.state.release == Release(NOW + 60, "StartTimeout", NOW)
     assert found.state.incidents == ()
 
 
@@ -420,7 +422,15 @@ ENDS = st.lists(
 SEEN = st.builds(
     seen, ends=ENDS.map(tuple),
     silent_since=st.none() | st.floats(NOW - 500, NOW),
-    job=st.builds(job, is_suspended=st.booleans(), phase=st.sampled_from(["Running", "Failed", "Created"]), ended=st.just(NOW)),
+    job=st.builds(
+        job, is_suspended=st.booleans(), phase=st.sampled_from(["Running", "Failed", "Created"]), ended=st.just(NOW),
+        queue=st.sampled_from(["", "gpu"]), newest_attempt=st.integers(0, 2),
+    ),
+    workload=st.none() | st.builds(
+        Workload, st.just(WORKLOAD), st.just("research"), st.just("w"), st.just("w-1"), st.just("7"), st.booleans(),
+        st.sampled_from(["", "0.0"]),
+    ),
+    has_workload_read=st.booleans(),
     state=st.builds(
         State, incidents=st.integers(0, 12).map(incidents), commit=st.integers(-1, 100),
         release=st.none() | st.builds(Release, st.floats(NOW - 100, NOW + 100), st.just("x")),
@@ -436,6 +446,7 @@ SEEN = st.builds(
 def test_every_decision_can_be_taken_twice_and_never_takes_more_than_it_may(what: Observation) -> None:
     verdict = decide(what)
     assert decide(what) == verdict
+    assert not (verdict.needs_workload and (what.has_workload_read or not what.job.queue))
     found = verdict.decision
     if found is None:
         return

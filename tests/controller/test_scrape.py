@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from ktrain.errors import UnreachableError
 from ktrain.serve import Server
 from ktrain.snapshot import Snapshot
-from ktrain_controller.beat import Beat, RankBeat, read_beat
-from ktrain_controller.scrape import Scraper, fetch
+from ktrain_controller import beat as beats
+from ktrain_controller.beat import Beat, RankBeat, RankPace, read_beat
+from ktrain_controller.scrape import MAX_BYTES, Scraper, fetch
 from ktrain_launcher.board import Board, Rank
+from ktrain_launcher.control import Pace
 from ktrain_launcher.metrics import Identity
+from ktrain_launcher.pace import MAX_RANKS
 from ktrain_launcher.pages import Pages
 from ktrain_launcher.tally import Tally
 
@@ -132,7 +135,7 @@ def test_a_real_launchers_page_is_read() -> None:
     assert asdict(beat) | {"ranks": ()} == {
         "heard_at": NOW, "state": "running", "epoch": 5, "attempt": 2, "restarts": 1, "step": 42,
         "phase": "checkpoint", "last_step_at": NOW - 1, "hang_limit": None, "checkpoint_step": 40,
-        "checkpoint_at": NOW - 9, "world_size": 3, "note": "for nobody", "ranks": (),
+        "checkpoint_at": NOW - 9, "world_size": 3, "note": "for nobody", "ranks": (), "pace": (),
     }  # fmt: skip
     assert beat.is_saving
     assert beat.ranks[1] == RankBeat(1, 41, "checkpoint", NOW - 2, 7.5, 0.5, is_up=False)
@@ -162,6 +165,51 @@ def test_an_odd_number_of_one_rank_does_not_silence_the_job() -> None:
     assert (beat.step, beat.last_step_at) == (3, 0.0)
 
 
+def test_the_pace_of_all_ranks_is_read_by_rank() -> None:
+    pace = [
+        {
+            "rank": 1,
+            "node": 1,
+            "steps": 20,
+            "step_seconds": 2.5,
+            "peer_wait_seconds": 0,
+            "data_wait_seconds": 1.5,
+            "new": 1,
+        },
+        {"rank": 0, "steps": 21, "step_seconds": None, "peer_wait_seconds": 2.0},
+    ]
+    found = read_beat({**MINIMAL, "pace": pace}, NOW).pace
+    assert found == (RankPace(0, 0, 21.0, 0.0, 2.0, 0.0), RankPace(1, 1, 20.0, 2.5, 0.0, 1.5))
+
+
+@pytest.mark.parametrize(
+    "pace",
+    [None, {}, "fast", 7, [None], [{}], [{"rank": -1}], [{"rank": True}], [{"rank": 0, "steps": float("nan")}],
+     [{"rank": 0, "step_seconds": "1"}], [{"rank": 0, "steps": 10**400}], [[[]]]],
+    ids=["null", "object", "text", "number", "nothing", "empty", "no rank", "boolean", "nan", "words", "huge", "deep"],
+)  # fmt: skip
+def test_a_pace_that_is_none_does_not_silence_the_job(pace: object) -> None:
+    beat = read_beat({**MINIMAL, "pace": pace}, NOW)
+    assert (beat.state, beat.pace) == ("running", ())
+
+
+def test_a_pace_of_more_ranks_than_a_gang_has_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beats, "MAX_PACES", 2)
+    assert len(read_beat({**MINIMAL, "pace": [{"rank": rank} for rank in range(2)]}, NOW).pace) == 2
+    assert read_beat({**MINIMAL, "pace": [{"rank": rank} for rank in range(3)]}, NOW).pace == ()
+
+
+def test_the_launchers_page_of_many_ranks_is_not_too_long_for_us() -> None:
+    tally = Tally()
+    widest = Pace(
+        rank=4095, node=511, steps=10**9, step_seconds=1e8 + 0.1234, peer_wait_seconds=1e8, data_wait_seconds=1e8
+    )
+    tally.pace = [asdict(replace(widest, rank=rank)) for rank in range(MAX_RANKS)]
+    page = Pages(Identity("j", "n", 0, 2, per_rank=False), Board(), tally).status()[2]
+    assert len(page) < 0.8 * MAX_BYTES
+    assert len(read_beat(json.loads(page), NOW).pace) == MAX_RANKS
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -187,7 +235,11 @@ RANKS = st.lists(
 
 
 @settings(deadline=None)
-@given(st.fixed_dictionaries({}, optional={**dict.fromkeys(MINIMAL, TREES), "ranks": RANKS | TREES, "note": TREES}))
+@given(
+    st.fixed_dictionaries(
+        {}, optional={**dict.fromkeys(MINIMAL, TREES), "ranks": RANKS | TREES, "note": TREES, "pace": TREES}
+    )
+)
 def test_no_document_raises_anything_else(document: dict[str, Any]) -> None:
     for tree in (document, {**MINIMAL, **document}, {**document, **MINIMAL}):
         try:

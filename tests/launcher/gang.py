@@ -154,8 +154,8 @@ def gang(
         sys.stdout.write(made.output)
 
 
-def document(script: str, *args: str, **spec: Any) -> dict[str, Any]:
-    """A job file in script mode, impatient enough for tests."""
+def document(script: str, /, *args: str, **spec: Any) -> dict[str, Any]:
+    """A job file, in script mode unless spec says otherwise, impatient enough for tests."""
     restart = {"inPlace": 3, "backoff": {"base": "10ms", "cap": "20ms"}}
     return {
         "apiVersion": names.API_VERSION,

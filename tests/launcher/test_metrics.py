@@ -6,8 +6,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -48,7 +49,7 @@ def full(rank: int = 0) -> Snapshot:
         rank=rank, local_rank=rank, world_size=2, pid=10 + rank, phase="train", step=7, total_steps=100, samples=70,
         tokens=700, epoch=0.5, progress=0.07, eta_seconds=930, loss=2.5, lr=1e-3, grad_norm=1.5, samples_per_second=10,
         tokens_per_second=100, step_seconds_sum=3.5, step_counts=[0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0],
-        data_wait_seconds=0.25, last_step_at=1.7e9, checkpoint_step=5, checkpoint_at=1.6e9, checkpoint_stall_seconds=0.1,
+        data_wait_seconds=0.25, peer_wait_seconds=0.75, last_step_at=1.7e9, checkpoint_step=5, checkpoint_at=1.6e9, checkpoint_stall_seconds=0.1,
         checkpoint_seconds=1.25, checkpoints=1, nonfinite_steps=1, memory_bytes=1 << 30,
         metrics={"val/loss": 2.6, "val/accuracy": 0.4},
     )  # fmt: skip
@@ -115,6 +116,7 @@ def test_values_are_those_of_the_snapshot() -> None:
     assert value(text, "ktrain_phase", phase="train") == 1
     assert value(text, "ktrain_phase", phase="eval") == 0
     assert value(text, "ktrain_rank_memory_bytes", rank="0") == 1 << 30
+    assert value(text, "ktrain_rank_peer_wait_seconds_total", rank="0") == 0.75
 
 
 def test_the_histogram_is_cumulative_and_ends_with_all_steps() -> None:
@@ -213,6 +215,17 @@ def test_fields_of_a_newer_trainer_are_ignored() -> None:
     made = board(full())
     made.receive(full().encode().replace(b'"step":7', b'"step":8,"new_field":[1]'))
     assert value(scrape(made), "ktrain_step") == 8
+
+
+def test_an_older_trainer_says_nothing_of_waiting() -> None:
+    assert Snapshot.decode(full().encode().replace(b'"peer_wait_seconds":0.75,', b"")).peer_wait_seconds == 0
+
+
+def test_however_large_the_numbers_they_fit_into_a_datagram() -> None:
+    words = {each.name for each in fields(Snapshot)} - {"phase", "step_counts", "metrics"}
+    large: dict[str, Any] = dict.fromkeys(words, -1.2345678901234567e-100)
+    snapshot = Snapshot(**large, phase="checkpoint", step_counts=[10**12] * (len(STEP_BUCKETS) + 1))
+    assert len(snapshot.encode()) < MAX_BYTES
 
 
 @pytest.fixture

@@ -43,6 +43,10 @@ class Meter:
         self.snapshot.data_wait_seconds += seconds
         self._since.data_seconds += seconds
 
+    def waited_for_peers(self, seconds: float) -> None:
+        """Time that the step spent waiting for other ranks."""
+        self.snapshot.peer_wait_seconds += seconds
+
     def step_done(self, progress: Progress, *, samples: int, tokens: float) -> None:
         """Counts a step and, now and then, tells the launcher."""
         now = time.perf_counter()

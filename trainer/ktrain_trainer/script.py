@@ -82,7 +82,7 @@ class ScriptRun:
 
     def replicate(self, model: nn.Module) -> Replica:
         """In place of DistributedDataParallel: the same gradients, and bit-exact through restarts at any number of ranks."""
-        return Replica(model, self._world.control, self.world_size)
+        return Replica(model, self._world.control, self.world_size, on_wait=self._meter.waited_for_peers)
 
     def checkpoint(
         self,

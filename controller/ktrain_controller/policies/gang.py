@@ -38,10 +38,8 @@ def again(
     pods: Iterable[Pod] | None = None, force: Iterable[Pod] = (), avoid: tuple[str, ...] = (),
 ) -> Decision:  # fmt: skip
     """Another attempt: these pods, by default all, are replaced at once; or all leave, and come back after a pause."""
-    if pause > 0 and not seen.job.queue:  # Kueue would start a suspended job again at once
-        release = Release(seen.now + pause, reason)
-        state = replace(state, release=release, releases=(*state.releases, seen.now)[-16:])
-        return Decision(policy, reason, f"{message}; tries again in {pause:g} s", Suspend(), state)
+    if pause > 0 and not seen.job.queue:  # a job of Kueue's would lose its quota by that, and queue for it anew
+        return released(seen, state, policy=policy, reason=reason, message=message, pause=pause)
     chosen = seen.alive if pods is None else tuple(pods)
     forced = tuple(pod.uid for pod in force)
     intent = Intent(seen.job.attempt + 1, reason, tuple(pod.uid for pod in chosen), forced)
@@ -50,6 +48,13 @@ def again(
     state = replace(state, intent=intent, avoid=avoided)
     deed: Deed = Restart(avoid=tuple(sorted(avoided)))
     return Decision(policy, reason, message, deed, state)
+
+
+def released(seen: Observation, state: State, *, policy: str, reason: str, message: str, pause: float) -> Decision:
+    """All leave, and give back what they hold; they come again after a pause."""
+    release = Release(seen.now + pause, reason, since=seen.now)
+    state = replace(state, release=release, releases=(*state.releases, seen.now)[-16:])
+    return Decision(policy, reason, f"{message}; tries again in {pause:g} s", Suspend(seen.workload), state)
 
 
 def _count(seen: Observation, incidents: Iterable[Incident]) -> State:

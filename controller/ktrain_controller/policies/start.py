@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ktrain_controller.decision import Decision, Wait
+from ktrain_controller.decision import Decision, NeedsWorkload, Wait
 from ktrain_controller.model import Pod
 from ktrain_controller.observation import Observation
-from ktrain_controller.policies.gang import again
+from ktrain_controller.policies.gang import released
 
 MISCONFIGURED: Final = 0.2  # of the limit: no node and no patience makes an image appear
 FIRST_PAUSE: Final = 60.0
@@ -14,7 +14,7 @@ LONGEST_PAUSE: Final = 1800.0
 FORGIVEN: Final = 7200.0  # releases that are older do not lengthen the pause
 
 
-def start(seen: Observation) -> Decision | Wait | None:
+def start(seen: Observation) -> Decision | Wait | NeedsWorkload | None:
     """One pod does not run within the limit while its peers hold what others could use."""
     waiting = [pod for pod in seen.pods if pod.phase == "Pending" and pod.deleting is None]
     if not waiting or not any(pod.is_up for pod in seen.pods):
@@ -26,9 +26,11 @@ def start(seen: Observation) -> Decision | Wait | None:
     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**tries)
     why = late.waiting or "it is not said why"
     message = f"{late.name} does not run after {seen.now - late.created:.0f} s while its peers wait for it: {why}"
-    if seen.job.queue:
-        return None  # Kueue's waitForPodsReady decides about what it admitted
-    return again(seen, seen.state, policy="start", reason="StartTimeout", message=message, pause=pause)
+    if seen.job.queue and not seen.has_workload_read:
+        return NeedsWorkload()
+    if seen.workload and not seen.workload.is_active:
+        return None  # Kueue is about to stop it, because somebody else wants that
+    return released(seen, seen.state, policy="start", reason="StartTimeout", message=message, pause=pause)
 
 
 def _latest(seen: Observation, waiting: Sequence[Pod]) -> tuple[Pod, float]:

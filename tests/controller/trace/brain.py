@@ -28,6 +28,7 @@ from tests.controller.trace.rounds import Rounds
 from tests.controller.trace.server import Server
 from tests.controller.trace.wires import Wires
 
+LIMITS: Final = Limits(start=100_000)
 MAX_TRIES: Final = 8  # to lead, in one step
 
 
@@ -106,7 +107,7 @@ class Brain:
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
             fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0), beat=self._heartbeats.beats.get,
-            silent_since=self._heartbeats.scraper.silent_since, sample=lambda _: None, limits=Limits(start=100_000),
+            earlier=self._heartbeats.earlier.get, silent_since=self._heartbeats.scraper.silent_since, sample=lambda _: None, limits=LIMITS,
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(
@@ -117,8 +118,9 @@ class Brain:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(heartbeats, "Scraper", partial(Rounds, self._clock, chance))
             made = Heartbeats(
-                self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self._metrics, say=self._say
-            )
+                self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self._metrics, say=self._say,
+                window=LIMITS.straggler,
+            )  # fmt: skip
         assert isinstance(made.scraper, Rounds)
         self._rounds = made.scraper
         return made

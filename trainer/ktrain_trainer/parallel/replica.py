@@ -5,7 +5,8 @@ buckets are rebuilt after the first iteration, here they follow from the model a
 use gets the mean as well; one that no rank used keeps no gradient, so that optimizers leave it alone.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +21,18 @@ from ktrain_trainer.parallel.buffers import Buffers, broadcast
 class Replica(nn.Module):
     """Wraps a module; `module` is the module itself, whose parameters and names checkpoints keep."""
 
-    def __init__(self, module: nn.Module, group: Any, num_ranks: int) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        group: Any,
+        num_ranks: int,
+        *,
+        on_wait: Callable[[float], object] = lambda _seconds: None,
+    ) -> None:
+        """on_wait hears for how long the host waited for the others; on a GPU it does not wait, and hears of nothing."""
         super().__init__()
         self.module = module
+        self._on_wait = on_wait
         self._group = group
         self._num_ranks = num_ranks
         self._parts = [bucket(params, more=len(params)) for params in groups(module)]
@@ -83,11 +93,16 @@ class Replica(nn.Module):
                 _hand_in_rest(made)
         self._launch(is_ready=lambda _it: True)
         for made in self._parts:
-            made.work.wait()
+            self._wait(made)
             made.grads.div_(self._num_ranks)
             if made.waiting:
                 _take_back_unused(made)
         self._moving.sync()
+
+    def _wait(self, made: Bucket) -> None:
+        started = time.perf_counter()
+        made.work.wait()
+        self._on_wait(time.perf_counter() - started)
 
 
 def _hand_in(made: Bucket, index: int) -> None:
