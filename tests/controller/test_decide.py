@@ -301,6 +301,15 @@ def test_a_silent_launcher_is_asked_for_stacks_and_then_its_gang_is_restarted() 
     assert "failure 1 of 10" in then.message
 
 
+def test_a_gang_that_was_released_for_its_hang_does_not_hang_again_though_a_late_cache_still_shows_it() -> None:
+    asked = State(incidents=incidents(1), commit=90, asked={"stacks": NOW - 10})
+    silent = seen(silent_since=NOW - 101, state=asked)
+    first = decision(silent)
+    assert isinstance(first.deed, Suspend)
+    after = replace(silent, now=NOW + 3, job=job(attempt=2), state=replace(first.state, release=None))
+    assert decision(after).deed == Sweep((("demo-worker-0", "pod-0", False), ("demo-worker-1", "pod-1", False)))
+
+
 def test_ranks_that_stand_still_are_named_when_their_launcher_does_nothing() -> None:
     ranks = (RankBeat(0, 100, "train", NOW - 500), RankBeat(1, 99, "train", NOW - 501))
     still = beat(last_step_at=NOW - 122, ranks=ranks)

@@ -77,7 +77,8 @@ def test_a_queue_that_nobody_serves_is_only_a_label() -> None:
 
 
 def test_a_gang_that_failed_keeps_its_quota_and_is_replaced_at_once() -> None:
-    again = {"ends": (failed(created=NOW - 100),), "state": State(incidents=incidents(1), commit=90)}
+    state = State(incidents=incidents(1), commit=90)
+    again: dict[str, Any] = {"ends": (failed(created=NOW - 100),), "pods": (pod(1),), "state": state}
     assert isinstance(decision(seen(job=job(queue="gpu"), **again)).deed, Restart)
     assert isinstance(decision(seen(**again)).deed, Suspend)
 

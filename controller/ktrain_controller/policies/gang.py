@@ -53,8 +53,17 @@ def again(
 def released(seen: Observation, state: State, *, policy: str, reason: str, message: str, pause: float) -> Decision:
     """All leave, and give back what they hold; they come again after a pause."""
     release = Release(seen.now + pause, reason, since=seen.now)
-    state = replace(state, release=release, releases=(*state.releases, seen.now)[-16:])
+    state = replace(
+        state, release=release, releases=(*state.releases, seen.now)[-16:], intent=_left(seen, state, reason)
+    )
     return Decision(policy, reason, f"{message}; tries again in {pause:g} s", Suspend(seen.workload), state)
+
+
+def _left(seen: Observation, state: State, reason: str) -> Intent | None:
+    """After the pause these pods are no gang, though a cache that is behind shows them: they would hang, and go again."""
+    if seen.job.queue:  # the operator takes them away when Kueue has suspended the job, and would replace them before
+        return state.intent
+    return Intent(seen.job.attempt + 1, reason, tuple(pod.uid for pod in seen.alive))
 
 
 def _count(seen: Observation, incidents: Iterable[Incident]) -> State:
