@@ -29,6 +29,7 @@ class TableServer:
         self._listener = _listen(bind, port)
         self.port: int = self._listener.getsockname()[1]
         self._closed = asyncio.Event()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="table", daemon=True)
         self._thread.start()
@@ -39,13 +40,26 @@ class TableServer:
         self._thread.join()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # whoever is left at its end is cancelled
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._listen_until_closed())
 
     async def _listen_until_closed(self) -> None:
-        server = await asyncio.start_server(self._serve, sock=self._listener, limit=MAX_LINE, backlog=wires.BACKLOG)
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=MAX_LINE, backlog=wires.BACKLOG)
         await self._closed.wait()
+        self._loop.remove_reader(self._listener)  # a server that is closed loses whom it has just accepted
+        await asyncio.gather(*self._coming())
         server.close()
+        for writer in self._open.values():
+            writer.transport.abort()  # not left to its task, which may not have begun
+
+    def _coming(self) -> set[asyncio.Task[None]]:
+        """Connections that were accepted, and are not yet served."""
+        return {it for it in asyncio.all_tasks() if it is not asyncio.current_task()} - self._open.keys()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._open[task] = writer
+        task.add_done_callback(self._open.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wires.guard(writer.get_extra_info("socket"))

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -119,6 +120,16 @@ def test_one_that_is_gone_fails_from_then_on() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match=r"closed|reset|Bad file|Broken pipe"):
             one.get("a")
+
+
+def test_whoever_has_just_come_is_told_of_the_end_too() -> None:
+    for _ in range(20):
+        server = TableServer(Table(), HOST, 0)
+        with ExitStack() as stack:
+            there = [stack.enter_context(socket.create_connection((HOST, server.port), timeout=10)) for _ in range(20)]
+            server.close()
+            assert {rest(it)[len(GREETING) :] for it in there} == {b""}
+            assert {rest(it) for it in there} == {b""}
 
 
 def test_an_answer_that_never_comes_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
