@@ -10,6 +10,7 @@ KIND: Final = "TrainingJob"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_JOB: Final = "ktrain.dev/job"
 ANNOTATION_ATTEMPT: Final = "ktrain.dev/attempt"
+ANNOTATION_SUBMITTED: Final = "ktrain.dev/submitted"  # Unix seconds; its time is counted from then
 ANNOTATION_SPEC_HASH: Final = "ktrain.dev/spec-hash"
 ANNOTATION_STATE: Final = "ktrain.dev/state"
 ANNOTATION_POLICY: Final = "ktrain.dev/policy"  # what the controller has to know of the spec, as JSON
@@ -27,6 +28,7 @@ ENV_NPROC: Final = "KTRAIN_NPROC"
 ENV_RDZV_HOST: Final = "KTRAIN_RDZV_HOST"
 ENV_RDZV_PORT: Final = "KTRAIN_RDZV_PORT"
 ENV_ATTEMPT: Final = "KTRAIN_ATTEMPT"
+ENV_SUBMITTED: Final = "KTRAIN_SUBMITTED"  # Unix seconds; empty: unknown
 ENV_RUN: Final = "KTRAIN_RUN"  # uuid of the run to resume or begin; empty: the job's current one
 ENV_METRICS_PORT: Final = "KTRAIN_METRICS_PORT"
 ENV_SCRATCH: Final = "KTRAIN_SCRATCH"  # writable folder of this launcher: code, logs, sockets
@@ -112,6 +114,7 @@ KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds 
 DIR_CODE: Final = "code"  # below the job, shared by its runs: <sha256>.tar.gz
 DIR_ANSWERS: Final = "state/answers"  # one JSON per request and node
 DIR_EPOCHS: Final = "state/epochs"  # one JSON per epoch of the gang
+DIR_TIME: Final = "state/time"  # where the job's time went: one JSON per launcher of node 0
 
 
 class Metric(StrEnum):
@@ -159,5 +162,8 @@ class Metric(StrEnum):
     ATTEMPT = "ktrain_attempt"
     GANG_EPOCH = "ktrain_gang_epoch"
     SNAPSHOTS_REJECTED = "ktrain_snapshots_rejected_total"
+    PRODUCTIVE_SECONDS = "ktrain_productive_seconds_total"
+    BADPUT_SECONDS = "ktrain_badput_seconds_total"
+    UNCOMMITTED_SECONDS = "ktrain_uncommitted_seconds"
     JOB_INFO = "ktrain_job_info"
     BUILD_INFO = "ktrain_build_info"

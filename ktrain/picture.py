@@ -14,6 +14,7 @@ class Picture:
     restarts: int = 0
     epoch: int = 0
     notes: tuple[str, ...] = ()  # what launchers wait for
+    account: dict[str, Any] | None = None  # where the time went, from node 0's launcher
 
     @property
     def first(self) -> dict[str, Any]:
@@ -38,4 +39,5 @@ def merge(answers: Sequence[dict[str, Any]]) -> Picture:
         max((answer["restarts"] for answer in answers), default=0),
         max((answer["epoch"] for answer in answers), default=0),
         tuple(note for answer in answers if (note := answer.get("note"))),
+        next((account for answer in answers if (account := answer.get("account"))), None),
     )

@@ -50,6 +50,9 @@ class Snapshot:
     checkpoint_failures: int = 0
     nonfinite_steps: int = 0
     memory_bytes: int = 0
+    began_at: float = 0  # when its process began to count
+    phase_seconds: dict[str, float] = field(default_factory=dict)  # since then, by phase: all of the time
+    committed_seconds: float = 0  # of training, without waits for data, that the newest commit holds
     metrics: dict[str, float] = field(default_factory=dict)  # newest evaluation, by name such as val/loss
 
     def encode(self) -> bytes:

@@ -44,6 +44,9 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="In pla
 Context = Annotated[str | None, typer.Option("--context", help="Of the kubeconfig, in place of its current one.")]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job in the cluster.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long to wait, such as 90s or 10m.")]
+GpuPrice = Annotated[
+    float | None, typer.Option("--gpu-price", min=0, metavar="PRICE", help="Of one GPU for one hour: tells the cost.")
+]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 
 

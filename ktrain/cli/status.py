@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobName, Namespace, Output, say, show
+from ktrain.cli.common import Context, Format, GpuPrice, JobName, Namespace, Output, say, show
 from ktrain.names import ANNOTATION_ATTEMPT, CliExit
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ def command(
     name: JobName,
     namespace: Namespace = None,
     context: Context = None,
+    price: GpuPrice = None,
     output: Output = Format.text,
 ) -> int:
     """Say how a job is: where its pods are, how far it has come, and why it does not run. Exits 9 when it failed."""
     from ktrain.cluster import Cluster
     from ktrain.status.observe import observe
+    from ktrain.status.time import spent_by
     from ktrain.status.why import state
 
     cluster = Cluster.connect(context=context)
@@ -30,11 +32,15 @@ def command(
     found = state(facts)
     first = facts.picture.first
     attempt = facts.job["metadata"].get("annotations", {}).get(ANNOTATION_ATTEMPT, "1")
+    spent = spent_by(facts, cluster.server_time or time.time())
     if output is Format.text:
         _tell(name, found, facts, attempt)
+        for line in spent.lines(price):
+            typer.echo(f"  {line}")
     else:
         show({"name": name, "namespace": facts.job["metadata"]["namespace"], **dataclasses.asdict(found), "attempt": int(attempt),
-              "epoch": facts.picture.epoch, "restarts": facts.picture.restarts, "rank0": first or None, "checkpoint": _checkpoint(facts)}, output)  # fmt: skip
+              "epoch": facts.picture.epoch, "restarts": facts.picture.restarts, "rank0": first or None, "checkpoint": _checkpoint(facts),
+              "goodput": spent.numbers(price)}, output)  # fmt: skip
     return CliExit.JOB_FAILED if found.what == "failed" else CliExit.OK
 
 

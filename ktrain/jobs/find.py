@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
 from ktrain.errors import MissingError
-from ktrain.names import ANNOTATION_POLICY, LABEL_QUEUE
+from ktrain.names import ANNOTATION_POLICY, ANNOTATION_SUBMITTED, LABEL_QUEUE
 from ktrain.spec import TrainingJob
 from ktrain.spec.policy import Policy, read_policy
 
@@ -56,6 +56,16 @@ def conditions(job: Object) -> list[Object]:
 def ended(job: Object) -> Object | None:
     """The condition that says how the job has ended; None while it has not."""
     return next((it for it in conditions(job) if it["type"] in ENDED and it["status"] == "True"), None)
+
+
+def submitted(job: Object) -> float | None:
+    """Unix seconds, by the clock of whoever submitted it; None when it was made by other means."""
+    template = job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+    text = (template.get("metadata", {}).get("annotations") or {}).get(ANNOTATION_SUBMITTED, "")
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def is_suspended(job: Object) -> bool:

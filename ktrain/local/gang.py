@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Gang:
     scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="ktrain-")))
     guard: Guard = field(default_factory=Guard)
     nodes: list[Node] = field(default_factory=list)
+    submitted: float = field(default_factory=time.time)  # Unix seconds
     rdzv_port: int = field(default_factory=lambda: free_port())
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Gang:
             names.ENV_RDZV_PORT: str(self.rdzv_port),
             names.ENV_ATTEMPT: str(self.taken.attempt),
             names.ENV_RUN: self.taken.run,
+            names.ENV_SUBMITTED: f"{self.submitted:.3f}",
             names.ENV_METRICS_PORT: str(node.port),
             names.ENV_BIND: "127.0.0.1",
             names.ENV_SCRATCH: str(node.scratch),

@@ -14,8 +14,11 @@ Object = dict[str, Any]
 Rendered = tuple[Object, Object]
 
 
-def render(job: TrainingJob, *, attempt: int = 1, run: str = "", code: str = "") -> Rendered:
+def render(
+    job: TrainingJob, *, attempt: int = 1, run: str = "", code: str = "", submitted: float | None = None
+) -> Rendered:
     """(ConfigMap, PyTorchJob). run: uuid to resume, empty for the job's current one; code: sha256 of the archive.
+    submitted: Unix seconds from which the job's time is counted.
 
     SpecError when the job lacks what only a cluster needs.
     """
@@ -25,7 +28,8 @@ def render(job: TrainingJob, *, attempt: int = 1, run: str = "", code: str = "")
         )
     document = resolved(job)
     config = _config_map(job, document)
-    template = pod_template(job, config=config["metadata"]["name"], attempt=attempt, run=run, code=code)
+    name = config["metadata"]["name"]
+    template = pod_template(job, config=name, attempt=attempt, run=run, code=code, submitted=submitted)
     return config, _pytorch_job(job, template, attempt)
 
 

@@ -19,7 +19,9 @@ NODE_LOSS_SECONDS: Final = 30  # Kubernetes' default is 300: five minutes of idl
 Object = dict[str, Any]
 
 
-def pod_template(job: TrainingJob, *, config: str, attempt: int, run: str, code: str) -> Object:
+def pod_template(
+    job: TrainingJob, *, config: str, attempt: int, run: str, code: str, submitted: float | None
+) -> Object:
     """The template of every worker, with the user's podPatch applied last."""
     spec = job.spec
     pod: Object = {
@@ -33,7 +35,10 @@ def pod_template(job: TrainingJob, *, config: str, attempt: int, run: str, code:
         **_placement(spec),
     }
     labels = {**job.metadata.labels, names.MANAGED_BY: "ktrain", names.LABEL_JOB: job.metadata.name}
-    template = {"metadata": {"labels": labels, "annotations": {names.ANNOTATION_ATTEMPT: str(attempt)}}, "spec": pod}
+    annotations = {names.ANNOTATION_ATTEMPT: str(attempt)}
+    if submitted is not None:
+        annotations[names.ANNOTATION_SUBMITTED] = f"{submitted:.3f}"
+    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
     return strategic_merge(template, spec.pod_patch)
 
 
@@ -90,6 +95,7 @@ def _environment(job: TrainingJob, *, run: str, code: str) -> list[Object]:
         # Of the pod, not of the template: the operator makes all workers from one.
         _field(names.ENV_NODE_RANK, f"metadata.labels['{names.LABEL_REPLICA_INDEX}']"),
         _field(names.ENV_ATTEMPT, f"metadata.annotations['{names.ANNOTATION_ATTEMPT}']"),
+        _field(names.ENV_SUBMITTED, f"metadata.annotations['{names.ANNOTATION_SUBMITTED}']"),
     ]
 
 

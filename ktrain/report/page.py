@@ -6,6 +6,8 @@ from html import escape
 from typing import Any
 
 from ktrain import progress
+from ktrain.goodput import BADPUT, PRODUCTIVE
+from ktrain.goodput.tell import Spent, words
 from ktrain.history import Head
 from ktrain.records import Record, Records
 from ktrain.report import chart, timeline
@@ -13,15 +15,23 @@ from ktrain.report.style import STYLE
 from ktrain.units import format_bytes
 
 
-def page(*, title: str, url: str, records: Records, head: Head | None, spec: Mapping[str, Any]) -> str:
+def page(
+    *,
+    title: str,
+    url: str,
+    records: Records,
+    head: Head | None,
+    spec: Mapping[str, Any],
+    spent: Spent,
+    price: float | None = None,
+) -> str:
     """The whole page; everything that comes from the run is escaped."""
-    ledger = timeline.ledger(records.all)
     lives = timeline.epochs(records.all)
     parts = [
         f"<h1>{escape(title)}</h1><p class='url'>{escape(url)}</p>",
-        _facts(records, head, ledger, lives),
+        _facts(records, head, spent, lives, price),
         _curves(records, lives),
-        _ledger(ledger),
+        _ledger(spent),
         _lives(lives),
         _checkpoints(records, head),
         _about(records, spec),
@@ -33,15 +43,13 @@ def page(*, title: str, url: str, records: Records, head: Head | None, spec: Map
     )
 
 
-def numbers(records: Records, head: Head | None) -> dict[str, Any]:
+def numbers(records: Records, head: Head | None, spent: Spent, price: float | None = None) -> dict[str, Any]:
     """The page's numbers, for `-o json`."""
-    ledger = timeline.ledger(records.all)
     return {
         "state": state(records, head),
         "step": head.newest.step if head and head.newest else 0,
         "metrics": _last_metrics(records),
-        "wall_seconds": ledger.wall,
-        "seconds": ledger.seconds,
+        "goodput": spent.numbers(price),
         "epochs": [
             {
                 "epoch": it.name,
@@ -72,14 +80,17 @@ def _last_metrics(records: Records) -> dict[str, float]:
     return dict(evals[-1]["values"]) if evals else {}
 
 
-def _facts(records: Records, head: Head | None, ledger: timeline.Ledger, lives: Sequence[timeline.Epoch]) -> str:
-    useful = 100 * ledger.seconds["productive"] / ledger.wall if ledger.wall else 0.0
+def _facts(
+    records: Records, head: Head | None, spent: Spent, lives: Sequence[timeline.Epoch], price: float | None
+) -> str:
+    ratio = spent.time.ratio
     facts = [
         ("state", state(records, head)),
         ("step", str(head.newest.step if head and head.newest else 0)),
-        ("wall time", progress.length(ledger.wall)),
-        ("goodput", f"{useful:.1f} %"),
+        ("wall time", progress.length(spent.time.wall)),
+        ("goodput", "unknown" if ratio is None else f"{100 * ratio:.1f} %"),
         ("restarts", str(max(0, len(lives) - 1))),
+        *((f"cost{which}", f"{value:,.2f}") for which, value in _costs(spent, price)),
         *((name, f"{value:.4g}") for name, value in _last_metrics(records).items()),
     ]
     return (
@@ -87,6 +98,13 @@ def _facts(records: Records, head: Head | None, ledger: timeline.Ledger, lives: 
         + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in facts)
         + "</dl>"
     )
+
+
+def _costs(spent: Spent, price: float | None) -> list[tuple[str, float]]:
+    if price is None:
+        return []
+    found = spent.cost(price)
+    return [("", found["total"]), (" of badput", found["badput"])]
 
 
 def _curves(records: Records, lives: Sequence[timeline.Epoch]) -> str:
@@ -116,13 +134,17 @@ def _curves(records: Records, lives: Sequence[timeline.Epoch]) -> str:
     )
 
 
-def _ledger(ledger: timeline.Ledger) -> str:
-    parts = [(name, ledger.seconds[name]) for name in timeline.CLASSES]
+def _ledger(spent: Spent) -> str:
+    time = spent.time
+    parts = [*((it, time.seconds[it]) for it in (PRODUCTIVE, *BADPUT)), ("uncommitted", time.pending)]
+    parts = [(name, seconds) for name, seconds in parts if seconds > 0]
+    if not parts:
+        return ""
     rows = [
         (
-            f"<span class='swatch c-{name}'></span>{name}",
+            f"<span class='swatch c-{name}'></span>{words(name)}",
             progress.length(seconds),
-            f"{100 * seconds / ledger.wall:.1f} %" if ledger.wall else "",
+            f"{100 * seconds / time.wall:.1f} %",
         )
         for name, seconds in parts
     ]

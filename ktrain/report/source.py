@@ -1,15 +1,18 @@
 """What a report tells, read from the run's storage."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ktrain import names
 from ktrain.errors import NotFound
+from ktrain.goodput import accounts, total, until_death
+from ktrain.goodput.tell import Spent, gpus
 from ktrain.history import Head, read_head
 from ktrain.named import NoRunError, find_run
 from ktrain.records import Records, read_records
+from ktrain.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Told:
     records: Records
     head: Head | None
     spec: dict[str, Any]
+    spent: Spent  # by all jobs that have worked on the run, as far as it is known
 
 
 def read(source: str, sets: Sequence[str] = ()) -> Told:
@@ -31,4 +35,14 @@ def read(source: str, sets: Sequence[str] = ()) -> Told:
     except NotFound:
         raise NoRunError(f"{run_storage.url} is no run; name a job file, a job's folder or a run's folder") from None
     name = spec.get("metadata", {}).get("name", "run")
-    return Told(f"{name} · run {run[:8]}", run_storage.url, read_records(run_storage), read_head(run_storage), spec)
+    title, head = f"{name} · run {run[:8]}", read_head(run_storage)
+    return Told(title, run_storage.url, read_records(run_storage), head, spec, _spent(run_storage, head, spec))
+
+
+def _spent(run_storage: Storage, head: Head | None, spec: Mapping[str, Any]) -> Spent:
+    found = [until_death(run_storage, it) for it in accounts(run_storage)]
+    is_done = bool(head and head.done)
+    time = total(it.settle(is_done=True) if is_done else it for it in found)
+    resolved = spec.get("spec", {})
+    nodes = resolved.get("nodes") or 1
+    return Spent(time, gpus(resolved.get("resources", {})) * (nodes if isinstance(nodes, int) else nodes["max"]))

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ktrain import goodput
 from ktrain.cluster import Cluster
 from ktrain.errors import ClusterError, StorageError
+from ktrain.goodput import Account
 from ktrain.history import Head, Token, read_head
+from ktrain.jobs.find import submitted
 from ktrain.jobs.reach import run_storage
 from ktrain.names import DIR_STATE
 from ktrain.storage import Storage
@@ -23,6 +26,7 @@ class Kept:
     url: str = ""
     head: Head | None = None
     verdicts: tuple[Object, ...] = ()  # of the newest epoch that has any, by node
+    account: Account | None = None  # where the time of this job went
     blind: str = ""
 
     @property
@@ -51,18 +55,20 @@ class _Newest:
 def read_kept(cluster: Cluster, job: Object) -> Kept:
     """Never raises: a storage that cannot be reached from here is told in `blind`."""
     try:
-        return of_run(run_storage(cluster, job))
+        return of_run(run_storage(cluster, job), submitted=submitted(job))
     except (ClusterError, StorageError) as error:
         return Kept(blind=str(error))
 
 
-def of_run(storage: Storage) -> Kept:
-    """From the run's storage. StorageError."""
+def of_run(storage: Storage, *, submitted: float | None = None) -> Kept:
+    """From the run's storage; submitted: of the job whose time is asked for. StorageError."""
     newest = _Newest()
     for stat in storage.list(f"{DIR_STATE}/{_VERDICT}"):
         _consider(newest, stat.key)
     verdicts = [json.loads(storage.get(key)[0]) | {"node": node} for node, key in sorted(newest.keys)]
-    return Kept(storage.url, read_head(storage), tuple(verdicts))
+    account = goodput.newest(storage, submitted) if submitted is not None else None
+    account = goodput.until_death(storage, account) if account else None
+    return Kept(storage.url, read_head(storage), tuple(verdicts), account)
 
 
 def _consider(newest: _Newest, key: str) -> None:

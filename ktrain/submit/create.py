@@ -1,5 +1,6 @@
 """Creates a job in a cluster: everything is checked before anything is written, and a failure leaves nothing behind."""
 
+import time
 from typing import Any
 
 from ktrain import names
@@ -56,7 +57,8 @@ def create(cluster: Cluster, plan: Plan, *, replaced: Object | None) -> Taken | 
     if plan.code:
         _upload(plan.code, job)
     run, attempt = (taken.run, taken.attempt) if taken else ("", 1)
-    config, pytorch_job = render(job, attempt=attempt, run=run, code=plan.code.sha256 if plan.code else "")
+    code = plan.code.sha256 if plan.code else ""
+    config, pytorch_job = render(job, attempt=attempt, run=run, code=code, submitted=time.time())
     _create_config(cluster, config)
     if replaced:
         cluster.delete(JOB, me.namespace, me.name, uid=replaced["metadata"]["uid"])

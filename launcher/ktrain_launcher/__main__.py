@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +31,8 @@ from ktrain_launcher.program import base_environment, command, modules
 from ktrain_launcher.stop import Stop
 from ktrain_launcher.supervise import supervise
 from ktrain_launcher.tally import Tally
+
+LAUNCHED = time.time()
 
 
 def main() -> NoReturn:
@@ -93,7 +96,7 @@ def _launch(pod: Pod, job: TrainingJob, stop: Stop, say: Say) -> Outcome:
         say=say,
     )
     try:
-        return _run(Desk(pod, job, places, gate, board, watch, tally, stop, say))
+        return _run(Desk(pod, job, places, gate, board, watch, tally, stop, say, LAUNCHED))
     except KtrainError:
         raise
     except Exception as error:  # noqa: BLE001  -- a bug of ours must not bring this pod back for ever

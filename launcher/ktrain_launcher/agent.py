@@ -47,7 +47,9 @@ class Agent:
                 round_ = self._begin()
                 self._watch(round_)
                 self._p.requests.begin(None)
-                if outcome := self._ending.judge(round_):
+                outcome = self._ending.judge(round_)
+                self._count_end(round_, outcome)
+                if outcome:
                     return outcome
                 self._restarts += 1
                 if self._p.journal.is_done():  # by others, while our ranks failed
@@ -60,6 +62,11 @@ class Agent:
             return Outcome(error.exit, str(error))
         finally:
             self._clean_up()
+
+    def _count_end(self, round_: Round, outcome: Outcome | None) -> None:
+        if self._p.tally.ledger:
+            cause = None if outcome else self._p.control.any_cause(round_.number)
+            self._p.tally.ledger.end(outcome.code if outcome else cause.code if cause else Exit.MEMBERSHIP)
 
     @property
     def token(self) -> Token | None:
@@ -81,6 +88,8 @@ class Agent:
         self._warm_up()
         self._pacing.begin()
         self._p.tally.state = "rendezvous"
+        if self._p.tally.ledger:
+            self._p.tally.ledger.meet()
         begun = time.monotonic()
         formed = self._p.rendezvous.next_round()
         self._p.tally.met(time.monotonic() - begun)
@@ -119,6 +128,8 @@ class Agent:
 
     def _tell_begin(self, run: str, round_: Round) -> None:
         tally, token = self._p.tally, round_.token
+        if tally.ledger:
+            tally.ledger.begin()
         tally.state, tally.epoch, tally.run = "running", token.epoch, run
         tally.world_size = self._p.group.world_size
         self._p.say("epoch_started", epoch=token.prefix, world_size=tally.world_size, run=run)

@@ -177,4 +177,5 @@ _FITS: Final[dict[str, Callable[[object], bool]]] = {
     "grad_norm": _is_number_or_none,
     "step_counts": _is_counts,
     "metrics": _is_metrics,
+    "phase_seconds": _is_metrics,
 }

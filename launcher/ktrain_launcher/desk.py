@@ -26,6 +26,7 @@ class Desk:
     tally: Tally
     stop: Stop
     say: Say
+    launched: float  # Unix seconds
 
     @property
     def nproc(self) -> int:

@@ -16,11 +16,13 @@ from prometheus_client.core import (
 )
 
 from ktrain import __version__
+from ktrain.goodput import BADPUT, PRODUCTIVE
 from ktrain.names import Exit
 from ktrain.names import Metric as Name
 from ktrain.snapshot import STEP_BUCKETS, Phase, Snapshot
 from ktrain_launcher.board import Board, Rank
 from ktrain_launcher.exits import CAUSES, CRASHED
+from ktrain_launcher.ledger import Ledger
 from ktrain_launcher.tally import STATES, Tally
 
 STALE_SECONDS: Final = 120.0
@@ -89,6 +91,14 @@ TABLE: Final = (
     Series(Name.ATTEMPT, "gauge", "pod", "Attempt of the job that this pod belongs to."),
     Series(Name.GANG_EPOCH, "gauge", "pod", "Epoch of the gang, claimed at each rendezvous."),
     Series(Name.SNAPSHOTS_REJECTED, "counter", "pod", "Words on the ranks' socket that were none."),
+    Series(
+        Name.PRODUCTIVE_SECONDS,
+        "counter",
+        "pod",
+        "Time in steps that a checkpoint holds, since the job was submitted; node 0.",
+    ),
+    Series(Name.BADPUT_SECONDS, "counter", "pod", "All other time since the job was submitted; node 0.", ("reason",)),
+    Series(Name.UNCOMMITTED_SECONDS, "gauge", "pod", "Time in steps that no checkpoint holds yet; node 0."),
     Series(Name.JOB_INFO, "info", "pod", "Who this is; join on it.", ("job_name", "job_namespace", "run", "node_rank")),
     Series(Name.BUILD_INFO, "info", "pod", "Versions.", ("version", "python_version")),
 )
@@ -98,6 +108,7 @@ CLOSED_LABELS: Final[dict[str, tuple[str, ...]]] = {
     "cause": (*sorted(set(CAUSES.values()) - {"done"}), CRASHED),
     "code": (*map(str, sorted(CODES)), "other"),
     "state": STATES,
+    "reason": BADPUT,
 }
 
 
@@ -175,8 +186,21 @@ class Collector:
                 exits = tally.exits
                 yield from (((str(code),), exits.get(code, 0)) for code in sorted(CODES))
                 yield ("other",), sum(count for code, count in exits.items() if code not in CODES)
+            case Name.PRODUCTIVE_SECONDS | Name.BADPUT_SECONDS | Name.UNCOMMITTED_SECONDS:
+                yield from _of_time(name, tally.ledger) if tally.ledger else ()
             case _:
                 raise AssertionError(name)
+
+
+def _of_time(name: Name, ledger: Ledger) -> Values:
+    if name is Name.UNCOMMITTED_SECONDS:
+        yield (), ledger.account().pending.seconds
+        return
+    sums = ledger.sums()
+    if name is Name.PRODUCTIVE_SECONDS:
+        yield (), sums.get(PRODUCTIVE, 0.0)
+    else:
+        yield from (((reason,), sums.get(reason, 0.0)) for reason in BADPUT)
 
 
 _TIMES: Final = frozenset({Name.LAST_STEP_TIMESTAMP, Name.CHECKPOINT_TIMESTAMP, Name.RANK_LAST_STEP_TIMESTAMP})

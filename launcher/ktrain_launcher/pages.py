@@ -59,6 +59,7 @@ class Pages:
             "note": self.tally.note,
             "answer": self.tally.answer,
             "ranks": self.board.as_documents(),
+            "account": json.loads(ledger.account().encode()) if (ledger := self.tally.ledger) else None,
             "pace": self.tally.pace,  # of the whole gang, from node 0's launcher
         }
         return HTTPStatus.OK, "application/json", json.dumps(_finite(document)).encode()

@@ -1,5 +1,6 @@
 """What this launcher was told: its environment, read once."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Pod:
     bind: str  # empty: all addresses
     code: str  # sha256 of the code archive; empty: the folder in place
     request: Path | None  # what this pod is asked while it runs
+    submitted: float | None  # Unix seconds; None: not told
     in_cluster: bool  # whether Kubernetes started us
 
     @classmethod
@@ -57,8 +59,16 @@ class Pod:
             bind=environ.get(names.ENV_BIND, ""),
             code=environ.get(names.ENV_CODE, ""),
             request=Path(environ[names.ENV_REQUEST]) if environ.get(names.ENV_REQUEST) else None,
+            submitted=_time(environ.get(names.ENV_SUBMITTED, "")),
             in_cluster="KUBERNETES_SERVICE_HOST" in environ,
         )
+
+    def bound_at(self, launched: float) -> float:
+        """When this pod's volumes were made, before any image was pulled; at the latest when the launcher began."""
+        try:
+            return min(launched, self.request.lstat().st_mtime) if self.request else launched
+        except OSError:
+            return launched
 
     def make_folders(self, environ: Mapping[str, str]) -> None:
         """Home, caches and the temporary folder, where they are below scratch: nobody else would make them. SpecError."""
@@ -78,6 +88,14 @@ def _text(environ: Mapping[str, str], name: str, *, default: str | None = None) 
             f"{name} is not set; `ktrain run` and the rendered pod set it, so start the launcher through them"
         )
     return value
+
+
+def _time(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if 0 < found < time.time() else None  # told by a clock that may be ahead of ours
 
 
 def _number(environ: Mapping[str, str], name: str, *, default: int | None, least: int, most: int) -> int:

@@ -9,12 +9,14 @@ from typing import Final
 from ktrain.guard import Guard
 from ktrain.history import Token, claim_epoch
 from ktrain.names import Exit
+from ktrain.snapshot import Snapshot
 from ktrain_launcher.agent import Agent
 from ktrain_launcher.control import Control
 from ktrain_launcher.desk import Desk
 from ktrain_launcher.environment import Environment, Group
 from ktrain_launcher.epoch_store import EpochStore
 from ktrain_launcher.journal import Outcome
+from ktrain_launcher.ledger import Keeper, Ledger, carried_on
 from ktrain_launcher.logs import Logs
 from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
@@ -39,10 +41,13 @@ def supervise(desk: Desk, nursery: Nursery) -> Outcome:
         return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
     guard = Guard()
     logs = Logs(desk.pod.scratch / "logs", out=sys.stdout.buffer, err=sys.stderr.buffer)
+    keeper = _keep_account(desk)
     parts = _parts(desk, nursery, control, guard, logs)
     agent = Agent(parts)
     outcome = _with_epoch(_attend(agent, desk), agent)
     parts.requests.close()
+    if keeper:
+        keeper.close(outcome.code)
     _leave_word(agent, outcome, desk, logs)
     guard.close()  # whatever the agent could not end
     logs.close()
@@ -62,6 +67,22 @@ def _meet(desk: Desk) -> Control | None:
         return None
     where = f"{pod.rdzv_host}:{pod.rdzv_port}"
     return Control(table, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
+
+
+def _keep_account(desk: Desk) -> Keeper | None:
+    """On node 0."""
+    pod, run = desk.pod, desk.places.run
+    if pod.node_rank != 0:
+        return None
+    account = carried_on(
+        run, submitted=pod.submitted, bound=pod.bound_at(desk.launched), launched=desk.launched, say=desk.say
+    )
+
+    def chief() -> Snapshot | None:
+        return desk.board.snapshots().get(0)
+
+    desk.tally.ledger = Ledger(account, chief, tells=desk.job.spec.script is None)
+    return Keeper(desk.tally.ledger, run, chief, launched=desk.launched, say=desk.say)
 
 
 def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: Logs) -> Parts:

@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from typing import Any, Literal, get_args
 
+from ktrain_launcher.ledger import Ledger
+
 State = Literal["preflight", "rendezvous", "running", "stopping", "held", "done", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 
@@ -25,6 +27,7 @@ class Tally:
         self.hang_limit: float | None = None  # seconds that a rank may stand still now
         self.note = ""  # what is waited for
         self.pace: list[dict[str, Any]] = []  # of all ranks of the job, on node 0
+        self.ledger: Ledger | None = None  # on node 0
         self.answer: dict[str, Any] | None = None  # to the newest request
         self._ticked = time.monotonic()
 

@@ -15,11 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from ktrain.errors import SpecError
+from ktrain.goodput import PRODUCTIVE, Account, Pending
 from ktrain.names import Metric
 from ktrain.serve import Server
 from ktrain.snapshot import MAX_BYTES, STEP_BUCKETS, Sender, Snapshot
 from ktrain_launcher import reference
 from ktrain_launcher.board import Board, Inbox, Rank
+from ktrain_launcher.ledger import Ledger
 from ktrain_launcher.metrics import CLOSED_LABELS, STALE_SECONDS, TABLE, Collector, Identity
 from ktrain_launcher.pages import Pages
 from ktrain_launcher.tally import Tally
@@ -63,6 +65,14 @@ def board(*snapshots: Snapshot) -> Board:
     return made
 
 
+def counting() -> Tally:
+    """Of node 0, whose account is of 45 s."""
+    tally = Tally()
+    account = Account(0, 45, {PRODUCTIVE: 30.0, "queue": 10.0}, Pending(5, 1, 2))
+    tally.ledger = Ledger(account, lambda: None, tells=True, now=lambda: 45)
+    return tally
+
+
 def scrape(made: Board, me: Identity = ME, tally: Tally | None = None) -> str:
     return Pages(me, made, tally or Tally()).metrics()[2].decode()
 
@@ -92,7 +102,10 @@ def test_names_say_their_unit_and_type(series: object) -> None:
 
 
 def test_a_full_scrape_parses_and_has_every_row_with_help_and_type() -> None:
-    families = {family.name: family for family in text_string_to_metric_families(scrape(board(full(), full(1))))}
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(scrape(board(full(), full(1)), tally=counting()))
+    }
     for row in TABLE:
         family = families[row.name.removesuffix("_total") if row.kind == "counter" else row.name]
         assert family.documentation == row.help
@@ -163,6 +176,15 @@ def test_old_words_of_a_living_rank_are_dropped_but_times_stay_true(monkeypatch:
     text = scrape(made)
     assert samples(text, "ktrain_step") == []
     assert value(text, "ktrain_last_step_timestamp_seconds") == 1.7e9
+
+
+def test_where_the_time_went_is_told_by_node_0_alone() -> None:
+    text = scrape(Board(), tally=counting())
+    assert value(text, "ktrain_productive_seconds_total") == 30
+    assert value(text, "ktrain_badput_seconds_total", reason="queue") == 10
+    assert value(text, "ktrain_badput_seconds_total", reason="hang") == 0
+    assert value(text, "ktrain_uncommitted_seconds") == 5
+    assert samples(scrape(Board()), "ktrain_badput_seconds_total") == []
 
 
 def test_the_launcher_counts_for_itself() -> None:

@@ -72,6 +72,14 @@ def test_the_objects_are_those_of_the_golden_files(name: str, spec: dict[str, An
     assert text == (GOLDEN / f"{name}.json").read_text()
 
 
+def test_the_time_of_a_job_is_counted_from_its_submission() -> None:
+    _, submitted = render(job(), submitted=1234.5678)
+    template = submitted["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+    assert template["metadata"]["annotations"]["ktrain.dev/submitted"] == "1234.568"
+    path = {"fieldRef": {"fieldPath": "metadata.annotations['ktrain.dev/submitted']"}}
+    assert environment()["KTRAIN_SUBMITTED"] == path
+
+
 def test_only_workers_with_exit_codes_and_no_elastic_policy() -> None:
     _, pytorch_job = render(job())
     assert list(pytorch_job["spec"]["pytorchReplicaSpecs"]) == ["Worker"]

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 
+from ktrain.goodput import Account, Pending, total
+from ktrain.goodput.tell import Spent
 from ktrain.history import Commit, Head
 from ktrain.records import Records, lasting, read_records
 from ktrain.report import chart, timeline
 from ktrain.report.page import numbers, page
 from ktrain.storage.memory import MemoryStorage
+
+# 50 s on 8 GPUs; at 2 an hour for each, badput costs 0.044.
+SPENT = Spent(total([Account(100, 150, {"productive": 30, "lost_work": 10}, Pending(10, 5, 9))]), gpus=8)
 
 
 def record(kind: str, time: float, step: int, epoch: int = 1, **fields: Any) -> dict[str, Any]:
@@ -46,17 +51,6 @@ def test_records_are_read_over_segments_and_torn_lines() -> None:
     assert found.unreadable == 2
 
 
-def test_time_is_shared_out_without_gap_or_overlap() -> None:
-    ledger = timeline.ledger(two_lives())
-    assert ledger.wall == pytest.approx(30.0)
-    assert sum(ledger.seconds.values()) == pytest.approx(30.0)
-    assert ledger.seconds["down"] == pytest.approx(10.0)
-    assert ledger.seconds["eval"] == pytest.approx(2.0)
-    assert ledger.seconds["checkpoint"] == pytest.approx(0.5)
-    assert ledger.seconds["data"] == pytest.approx(1.0)
-    assert ledger.seconds["lost"] == pytest.approx(0.4 * (10.5 - 1.0 - 0.5 - 1.0))  # four of the first life's ten steps
-
-
 def test_lives_know_what_was_lost() -> None:
     first, second = timeline.epochs(two_lives())
     assert (first.last_step, first.kept_step, first.end) == (10, 6, "")
@@ -64,8 +58,9 @@ def test_lives_know_what_was_lost() -> None:
 
 
 def test_no_records_are_no_error() -> None:
-    assert timeline.ledger([]).wall == 0
-    assert "<h1>empty</h1>" in page(title="empty", url="u", records=Records((), 0), head=None, spec={})
+    text = page(title="empty", url="u", records=Records((), 0), head=None, spec={}, spent=Spent(total([]), 0))
+    assert "<h1>empty</h1>" in text
+    assert "Where the time went" not in text
 
 
 @pytest.mark.parametrize(
@@ -105,7 +100,15 @@ class Checker(HTMLParser):
 def test_the_page_is_whole_and_escapes_everything() -> None:
     head = Head(1, 1, 2, (Commit(12, "m", "0" * 64, 1, 2, 10, 0.0, metric=2.5),), done=True)
     spec = {"metadata": {"name": "<script>alert(1)</script>"}}
-    text = page(title="<b>&", url="file:///x", records=Records(tuple(two_lives()), 1), head=head, spec=spec)
+    text = page(
+        title="<b>&",
+        url="file:///x",
+        records=Records(tuple(two_lives()), 1),
+        head=head,
+        spec=spec,
+        spent=SPENT,
+        price=2.0,
+    )
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
@@ -113,10 +116,16 @@ def test_the_page_is_whole_and_escapes_everything() -> None:
     assert "<script" not in text
     assert "<b>&" not in text
     assert "done (duration)" in text
+    for told in ("goodput</dt><dd>75.0 %", "lost work</td><td>10s</td><td>20.0 %", "cost of badput</dt><dd>0.04"):
+        assert told in text
 
 
 def test_the_numbers_are_those_of_the_page() -> None:
-    found = numbers(Records(tuple(two_lives()), 0), None)
+    found = numbers(Records(tuple(two_lives()), 0), None, SPENT)
     assert found["metrics"] == {"val/loss": 2.5}
+    assert found["goodput"]["ratio"] == 0.75
+    assert found["goodput"]["badput_seconds"]["lost_work"] == 10
+    assert found["goodput"]["uncommitted_seconds"] == 10
+    assert "cost" not in found["goodput"]
     assert [it["kept"] for it in found["epochs"]] == [6, 12]
     assert found["state"] == "not finished"

@@ -29,7 +29,7 @@ def train(run: Run) -> None:
     run.model.train()
     if run.progress.owes_eval and not run.is_stopping:
         _evaluate(run)
-    run.meter.snapshot.phase = "train"
+    run.meter.enter("train")
     while not (run.is_stopping or run.progress.finished or run.length.is_over(run.progress)):
         _step(run)
     _finish(run)

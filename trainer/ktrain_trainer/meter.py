@@ -23,20 +23,34 @@ class Meter:
         self._sender = sender
         self._sent = 0.0
         self._since = _Interval()
+        self._counted = time.perf_counter()
+        snapshot.began_at = time.time()
         snapshot.total_steps = total_steps
         self.tell()
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Names what the rank is doing, until the end of the block; for what lasts longer than a step."""
-        before, self.snapshot.phase = self.snapshot.phase, phase
+        before = self.snapshot.phase
+        self.enter(phase)
         self.tell()
         try:
             yield
         finally:
-            self.snapshot.phase = before
+            self.enter(before)
             self._since.skip()
             self.tell()
+
+    def enter(self, phase: Phase) -> None:
+        """Names what the rank does from now on."""
+        self._count()
+        self.snapshot.phase = phase
+
+    @property
+    def train_seconds(self) -> float:
+        """Time in steps until now, without waits for data."""
+        self._count()
+        return max(0.0, self.snapshot.phase_seconds.get("train", 0.0) - self.snapshot.data_wait_seconds)
 
     def waited(self, seconds: float) -> None:
         """Time that the step spent waiting for data."""
@@ -78,8 +92,14 @@ class Meter:
         """Pushes the snapshot to the launcher, if there is one that listens."""
         self._sent = time.perf_counter()
         if self._sender:
+            self._count()
             self.snapshot.memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
             self._sender.send(self.snapshot)
+
+    def _count(self) -> None:
+        now, spent = time.perf_counter(), self.snapshot.phase_seconds
+        spent[self.snapshot.phase] = spent.get(self.snapshot.phase, 0.0) + now - self._counted
+        self._counted = now
 
 
 class _Interval:

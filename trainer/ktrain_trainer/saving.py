@@ -89,12 +89,14 @@ class Saving:
         """Stages now, uploads in the background; waits for the save before, if that is still under way."""
         if self._checkpointer is None:
             return
+        trained = self._meter.train_seconds
         with self._meter.phase("checkpoint"):
             self._settle(wait=True)
             meta = {**self._describe, "progress": state.progress.document()}
             self._pending = self._checkpointer.save(
                 state.progress.step, state.model, state.optimizer, meta, metric=metric
             )
+        self._pending.train_seconds = trained
         self._saved_at = time.monotonic()
         self._meter.snapshot.checkpoint_stall_seconds += self._pending.stall_seconds
 
@@ -137,6 +139,7 @@ class Saving:
         self._saved_step = commit.step
         snapshot.checkpoints += 1
         snapshot.checkpoint_step, snapshot.checkpoint_at = commit.step, time.time()
+        snapshot.committed_seconds = pending.train_seconds
         snapshot.checkpoint_seconds += pending.seconds or 0.0
         self._tell(pending, committed=True)
 

@@ -146,7 +146,7 @@ class ScriptRun:
 
     def _leave(self) -> None:
         self._journal.close()
-        self._meter.snapshot.phase = "done"
+        self._meter.enter("done")
         self._meter.tell()
         self._world.leave()
 
@@ -228,7 +228,8 @@ class ScriptCheckpoint:
 
     def restore(self) -> bool:
         """The newest whole commit into all parts; False when there is none."""
-        restored = self._checkpointer.restore(self._model, self._optimizer) if self._checkpointer else None
+        with self._run._meter.phase("restore"):
+            restored = self._checkpointer.restore(self._model, self._optimizer) if self._checkpointer else None
         if restored is None:
             return False
         for name, part in self._parts.items():
@@ -261,11 +262,14 @@ class ScriptCheckpoint:
         if self._checkpointer is None or self._saved_step == self._run._progress.step:
             self._settle(wait=wait)
             return
-        self._settle(wait=True)
-        meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
-        self._pending = self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta)
-        self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
-        self._settle(wait=wait)
+        trained = self._run._meter.train_seconds
+        with self._run._meter.phase("checkpoint"):
+            self._settle(wait=True)
+            meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
+            self._pending = self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta)
+            self._pending.train_seconds = trained
+            self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
+            self._settle(wait=wait)
 
     def _settle(self, *, wait: bool) -> None:
         pending = self._pending
@@ -275,6 +279,7 @@ class ScriptCheckpoint:
         commit = pending.result()
         self._run._meter.snapshot.checkpoint_step = commit.step
         self._run._meter.snapshot.checkpoint_at = time.time()
+        self._run._meter.snapshot.committed_seconds = pending.train_seconds
         self._run._journal.write(
             "checkpoint", Progress(step=commit.step), stall_seconds=pending.stall_seconds,
             seconds=pending.seconds, size_bytes=pending.size_bytes, committed=True,

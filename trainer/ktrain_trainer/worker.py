@@ -39,7 +39,7 @@ def work(job: TrainingJob, env: Mapping[str, str], stop: StopFlag) -> Exit:
             check_spec=resume.check,
         )
         loop.train(run)
-        run.meter.snapshot.phase = "done"
+        run.meter.enter("done")
         return _outcome(run, stop)
     except BaseException as error:  # noqa: BLE001  -- the last frame of the process: everything becomes an exit code
         return _failed(error, env, run)

@@ -75,6 +75,7 @@ class Pending:
         self.step = step
         self.size_bytes = 0  # of the whole checkpoint
         self.stall_seconds = 0.0  # how long save() kept the caller
+        self.train_seconds = 0.0  # of this process's training, in what is saved; who counts them sets it
         self.seconds: float | None = None  # from save() until the outcome was known
         self._started = time.monotonic()
         self._event = threading.Event()
