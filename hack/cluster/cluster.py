@@ -50,8 +50,7 @@ def prepare_images(*, is_bare: bool) -> Path:
     """Builds what is missing; returns the store that nodes start from."""
     wanted = [images.ensure_static("pause", at="/pause")]
     if not is_bare:
-        wanted += [operator.ensure_image(), images.build("worker")]
-        images.build("controller")  # no node runs it yet: tests start it as a process, where they can end it anywhere
+        wanted += [operator.ensure_image(), images.build("worker"), images.build("controller")]
         kueue.module_folder()  # tests that install it are in a network without a way out
     return images.load(wanted)
 

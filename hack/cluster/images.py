@@ -103,6 +103,7 @@ def load(images: Sequence[str]) -> Path:
             for image in images:
                 _import(image, begun, socket)
             _keep_only(images, socket)
+            _name_by_digest(images, socket)
         begun.rename(store)
         _forget_old(store)
     return store
@@ -123,6 +124,22 @@ def _keep_only(images: Sequence[str], socket: Path) -> None:
     older = [name for name in run(*ctr, "ls", "-q").split() if name.startswith("ktrain.local/") and name not in images]
     if older:
         run(*ctr, "rm", "--sync", *older)
+
+
+def _name_by_digest(images: Sequence[str], socket: Path) -> None:
+    """As a registry would have them: a chart names its image by digest, and nothing is pulled here."""
+    ctr = (bin_folder() / "ctr", "-a", socket, "-n", "k8s.io", "images")
+    found = {line.split()[0]: line.split()[2] for line in run(*ctr, "ls").splitlines()[1:]}
+    for image in images:
+        run(*ctr, "tag", "--force", image, f"{image.rpartition(':')[0]}@{found[image]}")
+
+
+def digest(image: str) -> str:
+    """sha256:… of its manifest, as nodes know it."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        buildah("push", "--disable-compression", image, f"oci:{folder}/layout:{image}")
+        index = json.loads((Path(folder) / "layout" / "index.json").read_text())
+    return str(index["manifests"][0]["digest"])
 
 
 def _forget_old(store: Path) -> None:
