@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format bench docs schema transcript clean \
+.PHONY: help setup run test test-fast lint format bench docs schema transcript chart clean \
   cluster-setup cluster-up cluster-down cluster-shell cluster-status
 NODES ?= 2
 
@@ -52,13 +52,18 @@ docs: setup  ## Build the documentation into site/.
 	@.tools/uv/bin/uv sync --frozen --quiet --inexact --group docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-schema: setup  ## Write what is made from the code anew: the JSON Schema and the reference pages.
+schema: setup  ## Write what is made from the code anew: the JSON Schema, the reference pages, the chart's README.
 	$(BIN)/ktrain schema > schema/job.schema.json
 	$(BIN)/python -m ktrain.reference docs
 	$(BIN)/python -m ktrain_launcher.reference > docs/metrics.md
+	$(BIN)/python -m hack.chart.readme
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py
+
+chart: setup  ## Lint the Helm chart and package it into dist/: DIGEST=sha256:… REPOSITORY=registry.example/ktrain-controller.
+	$(BIN)/helm lint --strict --quiet deploy/helm/ktrain
+	@$(BIN)/python -m hack.chart.package $(if $(DIGEST),--digest $(DIGEST)) $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 cluster-setup: setup  ## Debian packages that the test cluster needs (root; says what is missing elsewhere).
 	@./hack/cluster/setup.sh

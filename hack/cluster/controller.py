@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hack.chart import helm
 from hack.cluster import daemons
 from hack.cluster.kubectl import apply, kubectl
 from hack.cluster.layout import CONTROL, CONTROL_IP, RUN
@@ -20,20 +21,20 @@ _GROUP: Final = "rbac.authorization.k8s.io"
 
 def rules(*, has_nodes: bool) -> list[Object]:
     """What it may do with jobs, their pods, their Events and their Workloads; and, cluster-wide, look at nodes."""
-    found = [
-        {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs"], "verbs": ["get", "list", "watch", "patch", "delete"]},
-        {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs/status"], "verbs": ["patch"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
-        {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list", "patch"]},
-    ]  # fmt: skip
-    nodes = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}
-    return [*found, nodes] if has_nodes else found
+    kind, values = ("ClusterRole", {}) if has_nodes else ("Role", {"watchNamespace": "one"})
+    return _of_chart(f"{ACCOUNT}-jobs", kind, values)
 
 
 def lease_rules() -> list[Object]:
-    """In its own namespace."""
-    return [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]
+    """In its own namespace; of any name, because tests run several controllers beside one another."""
+    found = _of_chart(f"{ACCOUNT}-leases", "Role", {})
+    return [{key: value for key, value in rule.items() if key != "resourceNames"} for rule in found]
+
+
+def _of_chart(name: str, kind: str, values: Object) -> list[Object]:
+    """What tests find out about rights is true of those that users get."""
+    rules: list[Object] = helm.one(helm.objects(values), kind, name)["rules"]
+    return rules
 
 
 def install(*, namespace: str = "") -> None:
@@ -52,7 +53,8 @@ def install(*, namespace: str = "") -> None:
 def look_at_nodes() -> None:
     """The right to do so, for a controller of one namespace that also knows nodes."""
     who = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}
-    apply(*_granted("nodes", "", rules(has_nodes=True)[-1:], who))
+    nodes = [rule for rule in rules(has_nodes=True) if rule["resources"] == ["nodes"]]
+    apply(*_granted("nodes", "", nodes, who))
 
 
 def _granted(name: str, namespace: str, what: list[Object], who: Object) -> Iterator[Object]:

@@ -1,13 +1,12 @@
 """Whether the cluster, the storage and the code are what one job file needs."""
 
 import ast
-import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from ktrain.cluster import ACCOUNT, CLAIM, CONFIG_MAP, LOCAL_QUEUE, NODE, POD, SECRET, Cluster, Kind
 from ktrain.doctor.check import Check, Verdict
+from ktrain.doctor.storage import probe
 from ktrain.errors import ForbiddenError, MissingError, NoKindError
 from ktrain.history import job_storage
 from ktrain.jobs.reach import borrow_credentials
@@ -16,9 +15,6 @@ from ktrain.render import render
 from ktrain.spec import TrainingJob
 from ktrain.submit.pack import pack
 from ktrain.submit.plan import check_storage
-
-MAX_SKEW_SECONDS = 300.0
-"""S3 refuses requests whose clock is further off."""
 
 
 def needed_objects(cluster: Cluster, job: TrainingJob) -> Iterator[Check]:
@@ -69,26 +65,7 @@ def storage(cluster: Cluster, loaded: Loaded) -> Iterator[Check]:
     check_storage(loaded.job)
     for note in borrow_credentials(cluster, loaded.job):
         yield Check("storage", Verdict.WARN, note)
-    found = job_storage(loaded.job, loaded.storage_url)
-    key, begun = f"doctor-{uuid.uuid4().hex}", time.time()
-    try:
-        found.create(key, b"ktrain doctor\n")
-        stat = found.stat(key)
-        found.get(key)
-    finally:
-        found.delete([key])
-    if stat and abs(stat.modified.timestamp() - begun) > MAX_SKEW_SECONDS:
-        yield Check(
-            "storage", Verdict.WARN, f"its clock is {stat.modified.timestamp() - begun:+.0f} s off this machine's"
-        )
-    if found.is_fenced:
-        yield Check("storage", Verdict.OK, f"{found.url} can be written, read and deleted, and refuses a second writer")
-    else:
-        yield Check(
-            "storage",
-            Verdict.WARN,
-            f"{found.url} ignores conditional writes: two writers of one run cannot be told apart",
-        )
+    yield from probe(job_storage(loaded.job, loaded.storage_url))
 
 
 def code(loaded: Loaded) -> Iterator[Check]:

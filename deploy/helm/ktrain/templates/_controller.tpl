@@ -1,0 +1,60 @@
+{{/* The controller's own: its flags, and the nodes that it runs on. */}}
+
+{{- define "ktrain.args" -}}
+{{- $own := .Values.controller -}}
+- python
+- -m
+- ktrain_controller
+- --port={{ .Values.port }}
+- --lease-name={{ include "ktrain.controller" . }}
+- --workers={{ $own.workers }}
+- --requests-per-second={{ $own.requestsPerSecond }}
+- --actions-per-minute={{ $own.actionsPerMinute }}
+{{- with .Values.watchNamespace }}
+- --namespace={{ . }}
+{{- end }}
+{{- with $own.prometheus }}
+- --prometheus={{ . }}
+{{- end }}
+{{- if $own.dryRun }}
+- --dry-run
+{{- end }}
+{{- with $own.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "ktrain.placement" -}}
+{{- $selector := include "ktrain.selector" (dict "root" . "part" "controller") -}}
+affinity:
+{{- with .Values.affinity }}
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- $selector | nindent 14 }}
+{{- end }}
+topologySpreadConstraints:
+{{- with .Values.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+  {{- range tuple "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- $selector | nindent 8 }}
+  {{- end }}
+{{- end }}
+tolerations:
+{{- range tuple "not-ready" "unreachable" }}
+  - {key: node.kubernetes.io/{{ . }}, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+{{- end }}
+{{- with .Values.tolerations }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

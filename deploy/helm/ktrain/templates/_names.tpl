@@ -1,0 +1,44 @@
+{{/* What objects are called, and their labels. */}}
+
+{{- define "ktrain.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains "ktrain" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-ktrain" (.Release.Name | trunc 33 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Deployment's, its account's and its Lease's. */}}
+{{- define "ktrain.controller" -}}
+{{- printf "%s-controller" (include "ktrain.fullname" .) -}}
+{{- end -}}
+
+{{- define "ktrain.account" -}}
+{{- .Values.serviceAccount.name | default (include "ktrain.controller" .) -}}
+{{- end -}}
+
+{{/* Where the controller's rights are those of a namespace. */}}
+{{- define "ktrain.role" -}}
+{{- ternary "Role" "ClusterRole" (ne .Values.watchNamespace "") -}}
+{{- end -}}
+
+{{/* (dict "root" $ "part" "controller") */}}
+{{- define "ktrain.selector" -}}
+app.kubernetes.io/name: ktrain
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .part }}
+{{- end -}}
+
+{{/* (dict "root" $ "part" "controller"); managed-by is never `ktrain`: that is how training pods are known. */}}
+{{- define "ktrain.labels" -}}
+{{ include "ktrain.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: ktrain
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The Helm chart's tools: rendering, checking, packaging."""
