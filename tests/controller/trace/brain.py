@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -22,10 +21,11 @@ from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
 from ktrain_controller.world import World
 from tests.controller.trace.clock import Clock
-from tests.controller.trace.eyes import REAL_SECONDS, Eyes
+from tests.controller.trace.eyes import Eyes
 from tests.controller.trace.queue import Queue
 from tests.controller.trace.rounds import Rounds
 from tests.controller.trace.server import Server
+from tests.controller.trace.turns import REAL_SECONDS, Turns
 from tests.controller.trace.wires import Wires
 
 LIMITS: Final = Limits(start=100_000)
@@ -35,12 +35,11 @@ MAX_TRIES: Final = 8  # to lead, in one step
 class Brain:
     """It acts when it is told to: `lead`, then `work`."""
 
-    def __init__(self, api: Server, folder: Path, clock: Clock, chance: Random) -> None:
+    def __init__(self, api: Server, turns: Turns, clock: Clock, chance: Random) -> None:
         self._api, self._clock = api, clock
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._lease_due = 0.0
-        self._cluster = api.connect_as(Wires, folder)
-        self._cluster.clock = clock
+        self._cluster = Wires(api, turns, clock)
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
@@ -53,7 +52,7 @@ class Brain:
             metrics=self._metrics, say=self._say,
         )  # fmt: skip
         self._listen()
-        self.eyes = Eyes(api, self._cluster, self.watches, api.slowness, clock=clock, chance=chance)
+        self.eyes = Eyes(api, self._cluster, self.watches, turns, clock=clock, chance=chance)
 
     def close(self) -> None:
         """As if its process had been killed, and its lease had run out."""
