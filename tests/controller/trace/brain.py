@@ -106,7 +106,7 @@ class Brain:
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
             fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0), beat=self._heartbeats.beats.get,
-            earlier=self._heartbeats.earlier.get, silent_since=self._heartbeats.scraper.silent_since, sample=lambda _: None, limits=LIMITS,
+            earlier=self._heartbeats.earlier.get, silence=self._heartbeats.scraper.silence, sample=lambda _: None, limits=LIMITS,
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(
