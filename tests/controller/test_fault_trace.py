@@ -26,7 +26,7 @@ from tests.controller.trace.world import World
 SEEDS: Final = (2, 5, 9, 19, 45)
 """A hundred steps take half a second."""
 
-LONG_SEEDS: Final = (4, 8, 12, 24, 28)
+LONG_SEEDS: Final = (4, 8, 12, 15, 16, 24, 28)
 
 
 @pytest.fixture
@@ -80,6 +80,11 @@ def test_a_pod_that_went_by_an_earlier_incident_explains_what_its_new_peer_says(
 
 def test_a_pod_explains_the_loss_of_it_until_it_is_gone() -> None:
     taken, echo = seen.pod(1, deleted=NOW - 100, deleting=NOW - 10), seen.failed(0, 200, at=NOW - 9)
+    assert [it.is_charged for it in new_incidents((taken, echo), (), NOW)] == [False]
+
+
+def test_a_pod_explains_what_a_peer_says_that_was_made_in_the_second_in_which_it_went() -> None:
+    taken, echo = seen.pod(1, deleted=NOW - 130.6), seen.failed(0, 200, at=NOW - 130, created=NOW - 130)
     assert [it.is_charged for it in new_incidents((taken, echo), (), NOW)] == [False]
 
 
