@@ -26,7 +26,7 @@ from tests.controller.trace.world import World
 SEEDS: Final = (2, 5, 45, 95, 281)
 """A hundred steps take half a second."""
 
-LONG_SEEDS: Final = (4, 12, 15, 16, 20, 24)
+LONG_SEEDS: Final = (4, 12, 15, 16, 20, 21, 24)
 
 
 @pytest.fixture

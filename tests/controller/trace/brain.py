@@ -44,7 +44,8 @@ class Brain:
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
         self._heartbeats = self._make_heartbeats(chance)
-        self.heard: set[str] = set()  # uids of pods that were seen to have failed
+        self.met: set[str] = set()  # uids of pods that it has ever seen
+        self.heard: set[str] = set()  # and of those that were seen to have failed
         self._allowance = Allowance(60, clock=lambda: clock.now)
         self._lease = self._make_lease()
         self._workers = Workers(
@@ -98,6 +99,8 @@ class Brain:
         self.queue.taken = self._rounds.queue.taken = 0
 
     def _hear(self, _: Pod | None, new: Pod | None) -> None:
+        if new:
+            self.met.add(new.uid)
         if new and new.phase == "Failed":
             self.heard.add(new.uid)
 

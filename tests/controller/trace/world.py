@@ -45,6 +45,7 @@ class World:
         self.troubles: list[float] = []  # when the clock was set, or the controller was started
         self.lost: dict[str, float] = {}  # kinds whose watch was lost, and when
         self.brain: Brain
+        self.gangs: dict[str, set[str]] = {}  # by breakdown: uids of all who were there
         self._submitted = self._breakdowns = 0
 
     def open(self) -> None:
@@ -126,17 +127,23 @@ class World:
             truth.ends.append(self.clock.now)
             if is_charged:
                 truth.charges.setdefault(mark, self._charge(pod, code))
+            self.gangs[mark] = {it["metadata"]["uid"] for it in self.api.pods(_job_of(pod))}
             self.operator.fail(pod["metadata"]["name"], code, message=mark)
         return mark
 
     def _charge(self, pod: Object, code: int) -> Charge:
-        job = self.api.job(pod["metadata"]["labels"][JOB_NAME])
+        job = self.api.job(_job_of(pod))
         is_paused = job["spec"]["runPolicy"]["suspend"]
         return Charge(pod["metadata"]["uid"], self.clock.now, is_echo=code == Exit.PEER, is_paused=is_paused)
 
     def truth_of(self, pod: Object) -> Truth:
         """Of its job."""
-        return self.truths[pod["metadata"]["labels"][JOB_NAME]]
+        return self.truths[_job_of(pod)]
+
+
+def _job_of(pod: Object) -> str:
+    name: str = pod["metadata"]["labels"][JOB_NAME]
+    return name
 
 
 def has_failed(job: Object) -> bool:
