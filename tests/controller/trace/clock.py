@@ -11,7 +11,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_900_000_000.0
         self.skew = 0.0
-        self.set_back_at = 0.0  # for the last time
+        self.set_at = self.set_back_at = 0.0  # for the last time
         self._highest = self.now
 
     def wall(self) -> float:
@@ -26,6 +26,7 @@ class Clock:
     def set(self, seconds: float) -> None:
         """The wall: on, or back."""
         self.skew += seconds
+        self.set_at = self.now
         self._highest = max(self._highest, self.wall())
         if seconds < 0:
             self.set_back_at = self.now

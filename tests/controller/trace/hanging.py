@@ -38,7 +38,9 @@ class Hanging:
         self._due: dict[str, Due] = {}
         self._stalled: dict[str, float] = {}  # when a job's ranks were asked last where they stand
         self._restarted: list[Trouble] = []
-        self._known: dict[str, set[str]] = {}  # uids of a job's pods, as the controller knew them after the last step
+        self._known: dict[
+            str, frozenset[str]
+        ] = {}  # uids of a job's gang, as the controller knew it after the last step
 
     # -- never more than that ------------------------------------------------------------------------------------------
     def check(self, write: Write, name: str, truth: Truth) -> None:
@@ -53,7 +55,8 @@ class Hanging:
     def _check_restart(self, name: str, incident: Incident, truth: Truth) -> None:
         run, now, told = self._world.launchers.runs[name], self._world.clock.now, f"{name}: {incident}"
         stalled, trouble = self._stalled.get(name, now), run.trouble
-        is_early = now - stalled < STACKS_SECONDS - ROUNDING and not self._world.clock.is_behind
+        was_set = self._world.clock.is_behind or self._world.clock.set_at >= stalled
+        is_early = now - stalled < STACKS_SECONDS - ROUNDING and not was_set
         assert not is_early, f"{told}: nobody was asked for stacks in time"
         assert trouble, f"{told}: nothing was wrong"
         assert trouble.until > stalled, f"{told}: all was well again since {stalled - trouble.until:g} s: {run}"
@@ -67,7 +70,7 @@ class Hanging:
 
     def _silent_since(self, name: str, run: Run) -> float:
         """What became known at this very moment, or not yet, may have come too late for what was decided."""
-        now, is_known = self._world.clock.now, run.gang <= self._known.get(name, set())
+        now, is_known = self._world.clock.now, run.gang == self._known.get(name)
         return max(run.formed if is_known else 0, run.heard_at if run.heard_at < now else run.heard_before)
 
     @property
@@ -82,7 +85,8 @@ class Hanging:
             self._brain = self._world.brain
             self._due.clear()
         for name, run in self._world.launchers.runs.items():
-            self._known[name] = {it.uid for it in self._brain.watches.pods.store.of(f"{NAMESPACE}/{name}")}
+            pods = self._brain.watches.pods.store.of(f"{NAMESPACE}/{name}")
+            self._known[name] = frozenset(it.uid for it in pods if it.is_up)
             due = self._due.get(name)
             if not (run.trouble and self._counts(name, run)):
                 self._due.pop(name, None)
@@ -92,7 +96,7 @@ class Hanging:
                 self._advance(name, due, is_able=is_calm and self._world.is_able and not self._may_be_blind)
 
     def _counts(self, name: str, run: Run) -> bool:
-        """Whether the controller sees a whole gang, on nodes that are well, that is in trouble.
+        """Whether the controller sees a whole gang, on nodes that are well, that is in trouble, and is to go on.
 
         When the clock was set back since it formed, its last step seems to be older than its pods: as in a gang that
         has made none yet, which is given its time.
@@ -101,7 +105,7 @@ class Hanging:
         job = self._world.api.job(name)
         size = job["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"]
         up = [it["metadata"]["uid"] for it in self._world.up(name)]
-        is_whole = len(up) == size == len(run.gang)
+        is_whole = len(up) == size == len(run.gang) and not job["spec"]["runPolicy"]["suspend"]
         is_dated = run.trouble.how != "stuck" or run.formed > self._world.clock.set_back_at
         # One that fell silent when it was the first of a gang that was not whole is not asked any more.
         return is_whole and is_dated and up[0] in run.trouble.pods and self._world.launchers.is_in_trouble(name)
