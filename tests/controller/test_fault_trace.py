@@ -26,7 +26,7 @@ from tests.controller.trace.world import World
 SEEDS: Final = (35, 95, 281, 318, 365)
 """Each was red once, as is every one below. A hundred steps take half a second."""
 
-LONG_SEEDS: Final = (4, 12, 15, 16, 20, 21, 63)
+LONG_SEEDS: Final = (4, 12, 15, 16, 20, 21, 63, 64, 67, 70)
 
 
 @pytest.fixture
