@@ -71,6 +71,8 @@ class Brain:
     def work(self) -> None:
         """On everything that is ready, after a round among the launchers."""
         self._rounds.go()
+        if not self.queue.depth:
+            return
         self._workers.start(1)
         self._workers.join(REAL_SECONDS)
         assert not [it for event, it in self.said if event == "bug"], self.said
