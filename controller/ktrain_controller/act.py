@@ -141,9 +141,11 @@ class Actor:
             self._guard()
             change = {"metadata": {"uid": uid, "annotations": {ANNOTATION_REQUEST: word}}}
             try:
-                self._cluster.patch(POD, job.namespace, pod, change)
+                asked = self._cluster.patch(POD, job.namespace, pod, change)
             except MissingError as error:  # nobody is there to be asked, so whatever was decided is of another gang
                 raise TakenError(f"pod {pod} of job {job.key} has gone") from error
+            if not _is_up(asked):
+                raise TakenError(f"pod {pod} of job {job.key} has ended")
         reach(Point.AFTER_REQUEST)
         self._patch(job, patches.remember(job, state))
 
@@ -165,6 +167,10 @@ class Actor:
         self._wait()  # the limit of requests; afterwards, because leadership may end meanwhile:
         if not self._is_leader():
             raise NotLeaderError
+
+
+def _is_up(pod: Object) -> bool:
+    return pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
 def _target(pod: Pod, force: tuple[str, ...]) -> tuple[str, str, bool]:

@@ -82,7 +82,7 @@ class Controller:
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
             fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0),
             beat=self._heartbeats.beats.get, earlier=self._heartbeats.earlier.get,
-            silent_since=self._heartbeats.scraper.silent_since,
+            silence=self._heartbeats.scraper.silence,
             sample=self._sampler.samples.get if self._sampler else lambda _key: None, limits=self._options.limits,
         )  # fmt: skip
         limiter = Limiter(rate=self._options.requests_per_second, burst=int(self._options.requests_per_second))

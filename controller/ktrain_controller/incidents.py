@@ -16,6 +16,9 @@ SETTLE_SECONDS: Final = 120.0
 not ready, and after 40 more its pods are given up; a half-open watch is noticed after 70. The operator replaces the pod
 meanwhile, so nothing waits for this verdict."""
 
+ROUNDED_SECONDS: Final = 1.0
+"""The API's times are whole seconds, and so is the server's clock as we know it, which is behind by up to one."""
+
 _ECHOES: Final = frozenset({Exit.PEER, Exit.MEMBERSHIP})
 _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
 _TAKEN: Final = frozenset({"Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated", "Shutdown"})
@@ -92,7 +95,7 @@ def covers(incident: Incident, pod: Pod, at: float) -> bool:
 def _explains(taken: Pod, echo: Pod, at: float, now: float) -> bool:
     """Peers lose a pod that is taken away at any time of its grace period, and its end may be heard of after theirs."""
     gone = max(ended_at(taken, now), taken.deleting or 0)
-    was_there = echo.created <= gone or echo.created > at
+    was_there = echo.created <= gone + ROUNDED_SECONDS or echo.created > at
     return was_there and at <= gone + SAME_SECONDS
 
 

@@ -33,6 +33,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """A launcher that did not answer when it was asked last."""
+
+    since: float  # Unix seconds by the API server's clock
+    is_old: bool = False  # that was a while ago, and it is being asked again
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One job, now."""
 
@@ -45,7 +53,7 @@ class Observation:
     nodes: Mapping[str, Node] | None = field(default_factory=dict)  # None: we may not read nodes
     beat: Beat | None = None  # what the launcher that we ask said last
     earlier: Beat | None = None  # what it said some time before, to be compared with
-    silent_since: float | None = None  # since when it has not answered
+    silence: Silence | None = None  # of that launcher
     sample: Sample | None = None  # of spec.autoscale.query
     workload: Workload | None = None  # of a job of Kueue's, which may have none; read only for policies that need it
     has_workload_read: bool = False

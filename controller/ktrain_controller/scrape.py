@@ -11,6 +11,7 @@ from ktrain.errors import UnreachableError
 from ktrain_controller import web
 from ktrain_controller.beat import Beat, read_beat
 from ktrain_controller.limit import Limiter
+from ktrain_controller.observation import Silence
 from ktrain_controller.queue import WorkQueue
 
 RATE: Final = 50.0  # requests per second
@@ -98,8 +99,8 @@ class Scraper:
         """Seconds between two answers of one job: the more jobs, the longer, so that the rate holds."""
         return max(INTERVAL, len(self._targets) / self._rate)
 
-    def silent_since(self, key: str) -> float | None:
-        """Unix seconds of the first of its failures in a row; None when it answered last, or was not asked yet.
+    def silence(self, key: str) -> Silence | None:
+        """Since the first of its failures in a row; None when it answered last, or was not asked yet.
 
         Whoever wants to know may act on it: one that was not asked lately is asked again now. A clock that was set
         meanwhile makes no silence longer.
@@ -113,7 +114,7 @@ class Scraper:
             since = self._wall() - (now - target.failed_at)
         if is_old:
             self._queue.add(key)
-        return since
+        return Silence(since, is_old)
 
     def silent_share(self) -> tuple[int, int]:
         """(silent, asked): of the jobs that were asked lately, so that a network that breaks is seen at once.

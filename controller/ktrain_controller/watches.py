@@ -79,5 +79,5 @@ class Watches:
         if old and new and (old.is_ready, old.notice) == (new.is_ready, new.notice):
             return  # a kubelet's report that all is as it was
         name = (new or old).name  # type: ignore[union-attr]
-        for owner in {pod.owner for pod in self.pods.store.all() if pod.node == name}:
+        for owner in dict.fromkeys(pod.owner for pod in self.pods.store.all() if pod.node == name):
             add(owner)

@@ -7,7 +7,7 @@ from ktrain.spec.policy import Policy
 from ktrain_controller.beat import Beat
 from ktrain_controller.ends import Ends
 from ktrain_controller.model import Job, Node, Pod
-from ktrain_controller.observation import Fleet, Limits, Observation
+from ktrain_controller.observation import Fleet, Limits, Observation, Silence
 from ktrain_controller.sample import Sample
 from ktrain_controller.state import State
 from ktrain_controller.store import Store
@@ -25,7 +25,7 @@ class World:
     fleet: Callable[[], Fleet]
     beat: Callable[[str], Beat | None]
     earlier: Callable[[str], Beat | None]
-    silent_since: Callable[[str], float | None]
+    silence: Callable[[str], Silence | None]
     sample: Callable[[str], Sample | None]
     limits: Limits
 
@@ -35,7 +35,7 @@ class World:
         return Observation(
             now=self.now(), job=job, policy=policy, state=state, pods=pods, ends=self.ends.of(job.key),
             nodes=self._nodes(pods), beat=self.beat(job.key), earlier=self.earlier(job.key),
-            silent_since=self.silent_since(job.key), sample=self.sample(job.key), fleet=self.fleet(), limits=self.limits,
+            silence=self.silence(job.key), sample=self.sample(job.key), fleet=self.fleet(), limits=self.limits,
         )  # fmt: skip
 
     def _nodes(self, pods: tuple[Pod, ...]) -> Mapping[str, Node] | None:

@@ -14,19 +14,18 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import pytest
 
 from ktrain.cluster import Cluster
-from tests.controller.fake_http import Answers, Request, Server, status
+from tests.controller.fake_http import Out, Request, Server, status
 from tests.controller.fake_objects import TABLES, Key, Object, Objects, RefusedError, Stored, encoded
 from tests.controller.fake_watches import Faults, Watches, error_line
 
 _PATH: Final = re.compile(r"/(api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?")
 _AMONG: Final = re.compile(r"([\w./-]+) in \(([\w,-]+)\)")
 _MERGE: Final = "application/merge-patch+json"
-Client = TypeVar("Client", bound=Cluster)
 
 
 class FakeApi:
@@ -71,15 +70,11 @@ class FakeApi:
 
     def connect(self, folder: Path, *, retries: int = 0) -> Cluster:
         """A client of this server; `folder` gets a kubeconfig."""
-        return self.connect_as(Cluster, folder, retries=retries)
-
-    def connect_as(self, client: type[Client], folder: Path, *, retries: int = 0) -> Client:
-        """One of another class."""
         path = folder / "kubeconfig"
         path.write_text(self.kubeconfig, encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(path))
-            return client.connect(retries=retries)
+            return Cluster.connect(retries=retries)
 
     @property
     def kubeconfig(self) -> str:
@@ -160,15 +155,11 @@ class FakeApi:
         """Those that are open now deliver nothing any more, and nobody is told."""
         self._watches.lose(plural)
 
-    def is_lost(self, port: int) -> bool:
-        """Whether the client at this port has a watch that delivers nothing."""
-        return self._watches.is_lost(port)
-
     def together(self) -> AbstractContextManager[None]:
         """What happens inside reaches the watches at once."""
         return self._watches.together()
 
-    def _serve(self, request: Request, out: Answers) -> bool:
+    def _serve(self, request: Request, out: Out) -> bool:
         self.requests.append(request)
         if self.faults.is_mute:
             self._watches.wait_for_speech()
@@ -179,7 +170,7 @@ class FakeApi:
             out.whole(error.code, status(error.code, error.reason, str(error)))
             return True
 
-    def _route(self, request: Request, out: Answers) -> bool:
+    def _route(self, request: Request, out: Out) -> bool:
         if self.faults.refusals:
             code, after = self.faults.refusals.pop(0)
             out.whole(code, status(code, "", "the test says so"), **({} if after is None else {"Retry-After": after}))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.controller.fake_objects import encoded
@@ -33,6 +33,22 @@ class Request:
         return {name: value for name, _, value in parts if name}
 
 
+class Out(Protocol):
+    """Where answers go."""
+
+    def whole(self, status: int, body: bytes, **extra: str) -> None:
+        """An answer of known length."""
+
+    def begin(self) -> None:
+        """An answer that comes in parts."""
+
+    def part(self, data: bytes) -> None:
+        """Nothing is no part: it would be the end."""
+
+    def end(self) -> None:
+        """Of the parts."""
+
+
 class Answers(socketserver.StreamRequestHandler):
     """One connection."""
 
@@ -47,21 +63,17 @@ class Answers(socketserver.StreamRequestHandler):
             return
 
     def whole(self, status: int, body: bytes, **extra: str) -> None:
-        """An answer of known length."""
         length = {"Content-Length": str(len(body)), "Content-Type": "application/json"}
         self.wfile.write(self._head(status, length | extra) + body)
 
     def begin(self) -> None:
-        """An answer that comes in parts."""
         self.wfile.write(self._head(200, {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}))
 
     def part(self, data: bytes) -> None:
-        """Nothing is no part: it would be the end."""
         if data:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def end(self) -> None:
-        """Of the parts."""
         self.wfile.write(b"0\r\n\r\n")
 
     def _head(self, status: int, headers: dict[str, str]) -> bytes:

@@ -100,6 +100,7 @@ class Objects:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.version = 1
+        self.new_uid: Callable[[], str] = lambda: str(uuid.uuid4())  # may be exchanged
         self._clock = clock
         self._tables: dict[str, dict[Key, Stored]] = {plural: {} for plural in TABLES}
         self._histories = {plural: History() for plural in TABLES}
@@ -156,7 +157,7 @@ class Objects:
         with self.changed:
             if key in self._tables[plural]:
                 raise RefusedError(409, "AlreadyExists", f'{plural} "{key[1]}" already exists')
-            given = {"uid": str(uuid.uuid4()), "creationTimestamp": self._now()}
+            given = {"uid": self.new_uid(), "creationTimestamp": self._now()}
             new = {"apiVersion": table.root.partition("/")[2], "kind": table.kind, **document}
             new["metadata"] = given | meta
             if table.has_status and not is_whole:

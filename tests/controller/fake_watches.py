@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal
 
-from tests.controller.fake_http import Answers, Request, status
+from tests.controller.fake_http import Out, Request, status
 from tests.controller.fake_objects import TABLES, Objects, RefusedError, encoded
 
 End = Literal["", "clean", "abrupt"]
@@ -41,7 +41,6 @@ class Watch:
     version: int
     until: float
     has_bookmarks: bool
-    port: int  # of its client
     backlog: list[bytes] = field(default_factory=list)  # events that history has forgotten since
     orders: list[bytes] = field(default_factory=list)  # lines that a test wants
     bookmarks: int = 0  # how many are due
@@ -52,8 +51,8 @@ class Watch:
 class Watches:
     """All that are open."""
 
-    def __init__(self, objects: Objects, faults: Faults) -> None:
-        self._objects, self._faults = objects, faults
+    def __init__(self, objects: Objects, faults: Faults, now: Callable[[], float] = time.monotonic) -> None:
+        self._objects, self._faults, self._now = objects, faults, now
         self._changed = objects.changed
         self._open: set[Watch] = set()
 
@@ -80,11 +79,6 @@ class Watches:
             for watch in self._open:
                 watch.is_lost = False
 
-    def is_lost(self, port: int) -> bool:
-        """Whether this client's watch is."""
-        with self._changed:
-            return any(it.port == port and it.is_lost for it in self._open)
-
     def forget(self) -> None:
         """Compaction, which what is under way survives."""
         with self._changed:
@@ -106,30 +100,26 @@ class Watches:
             self._faults.is_holding = False
             self._changed.notify_all()
 
-    def serve(self, request: Request, out: Answers, plural: str, namespace: str) -> bool:
+    def serve(self, request: Request, out: Out, plural: str, namespace: str) -> bool:
         """Until it ends; says whether the connection is still of use."""
-        watch = self._begin(request, plural, namespace, out.client_address[1])
+        watch = self.begin(request, plural, namespace)
         try:
             out.begin()
             while not watch.end:
-                lines = self._next(watch)
-                if self._faults.truncate and lines:
-                    watch.end, self._faults.truncate = self._faults.truncate, ""
-                    lines[-1] = lines[-1][: len(lines[-1]) // 2]
-                out.part(b"".join(lines))
+                out.part(b"".join(self.next(watch)))
             if watch.end == "clean":
                 out.end()
             return watch.end == "clean"
         finally:
-            with self._changed:
-                self._open.discard(watch)
+            self.leave(watch)
 
-    def _begin(self, request: Request, plural: str, namespace: str, port: int) -> Watch:
+    def begin(self, request: Request, plural: str, namespace: str) -> Watch:
+        """RefusedError when what it asks for has expired, if that is told by a status."""
         seconds = float(request.query.get("timeoutSeconds", DEFAULT_SECONDS))
         with self._changed:
             since = int(request.query.get("resourceVersion") or self._objects.version)
             has_bookmarks = request.query.get("allowWatchBookmarks") == "true"
-            watch = Watch(plural, namespace, request.selector, since, time.monotonic() + seconds, has_bookmarks, port)
+            watch = Watch(plural, namespace, request.selector, since, self._now() + seconds, has_bookmarks)
             try:
                 self._refuse_some()
                 watch.backlog = self._events(watch)
@@ -145,15 +135,27 @@ class Watches:
             self._faults.expire -= 1
             raise RefusedError(410, "Expired", "the test says so")
 
-    def _next(self, watch: Watch) -> list[bytes]:
+    def leave(self, watch: Watch) -> None:
+        """Nobody listens any more."""
+        with self._changed:
+            self._open.discard(watch)
+
+    def next(self, watch: Watch) -> list[bytes]:
         """Waits for what comes next; nothing when it has to be called again."""
+        lines = self._next(watch)
+        if self._faults.truncate and lines:
+            watch.end, self._faults.truncate = self._faults.truncate, ""
+            lines[-1] = lines[-1][: len(lines[-1]) // 2]
+        return lines
+
+    def _next(self, watch: Watch) -> list[bytes]:
         with self._changed:
             self._changed.wait_for(lambda: watch.end or not self._is_silent(watch))
-            self._changed.wait_for(lambda: self._is_due(watch), watch.until - time.monotonic())
+            self._changed.wait_for(lambda: self._is_due(watch), watch.until - self._now())
             if watch.end or self._is_silent(watch):
                 return []
             lines = self._mangled(self._all_events(watch))
-            if time.monotonic() >= watch.until:
+            if self._now() >= watch.until:
                 watch.bookmarks, watch.end = 1, "clean"  # as the real one: the next watch goes on from there
             return lines + self._others(watch)
 

@@ -15,7 +15,7 @@ from ktrain_controller.beat import RankBeat
 from ktrain_controller.decide import decide
 from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
 from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind, new_incidents
-from ktrain_controller.observation import Fleet, Observation
+from ktrain_controller.observation import Fleet, Observation, Silence
 from ktrain_controller.sample import Sample
 from ktrain_controller.state import Intent, Release, State, read_state
 from tests.controller.seen import NOW, beat, failed, incidents, job, node, pod, policy, seen
@@ -291,7 +291,7 @@ def test_a_node_that_announces_its_end_brings_a_checkpoint_once() -> None:
 
 # -- hangs -------------------------------------------------------------------------------------------------------------
 def test_a_silent_launcher_is_asked_for_stacks_and_then_its_gang_is_restarted() -> None:
-    silent = seen(silent_since=NOW - 91)
+    silent = seen(silence=Silence(NOW - 91))
     first = decision(silent)
     assert first.deed == Request(Ask.STACKS, (("demo-worker-0", "pod-0"), ("demo-worker-1", "pod-1")))
     assert decide(replace(silent, state=first.state, now=NOW + 9)).decision is None
@@ -301,9 +301,15 @@ def test_a_silent_launcher_is_asked_for_stacks_and_then_its_gang_is_restarted() 
     assert "failure 1 of 10" in then.message
 
 
+def test_a_launcher_that_may_have_come_back_since_it_was_asked_is_asked_again_before_its_gang_is_restarted() -> None:
+    asked = State(asked={"stacks": NOW - 10})
+    assert decide(seen(silence=Silence(NOW - 101, is_old=True), state=asked)).decision is None
+    assert decision(seen(silence=Silence(NOW - 101), state=asked)).deed == Restart()
+
+
 def test_a_gang_that_was_released_for_its_hang_does_not_hang_again_though_a_late_cache_still_shows_it() -> None:
     asked = State(incidents=incidents(1), commit=90, asked={"stacks": NOW - 10})
-    silent = seen(silent_since=NOW - 101, state=asked)
+    silent = seen(silence=Silence(NOW - 101), state=asked)
     first = decision(silent)
     assert isinstance(first.deed, Suspend)
     after = replace(silent, now=NOW + 3, job=job(attempt=2), state=replace(first.state, release=None))
@@ -322,12 +328,12 @@ def test_a_launcher_gets_the_time_to_deal_with_a_hang_itself() -> None:
 
 
 def test_when_everybody_falls_silent_it_is_not_the_jobs() -> None:
-    assert decide(seen(silent_since=NOW - 9000, fleet=Fleet(is_blind=True))).decision is None
+    assert decide(seen(silence=Silence(NOW - 9000), fleet=Fleet(is_blind=True))).decision is None
 
 
 def test_a_new_pod_is_not_blamed_for_the_silence_of_the_old_one() -> None:
     young = (pod(0, started=NOW - 5), pod(1))
-    assert decide(seen(pods=young, silent_since=NOW - 500)).decision is None
+    assert decide(seen(pods=young, silence=Silence(NOW - 500))).decision is None
 
 
 # -- ends --------------------------------------------------------------------------------------------------------------
@@ -350,7 +356,8 @@ def test_a_job_that_ended_goes_after_its_time_to_live() -> None:
 
 def test_nothing_else_is_decided_about_a_job_that_ended() -> None:
     assert (
-        decide(seen(job=job(phase="Succeeded", ended=NOW), ends=(failed(),), silent_since=NOW - 999)).decision is None
+        decide(seen(job=job(phase="Succeeded", ended=NOW), ends=(failed(),), silence=Silence(NOW - 999))).decision
+        is None
     )
 
 
@@ -430,7 +437,7 @@ ENDS = st.lists(
 )  # fmt: skip
 SEEN = st.builds(
     seen, ends=ENDS.map(tuple),
-    silent_since=st.none() | st.floats(NOW - 500, NOW),
+    silence=st.none() | st.builds(Silence, st.floats(NOW - 500, NOW), st.booleans()),
     job=st.builds(
         job, is_suspended=st.booleans(), phase=st.sampled_from(["Running", "Failed", "Created"]), ended=st.just(NOW),
         queue=st.sampled_from(["", "gpu"]), newest_attempt=st.integers(0, 2),

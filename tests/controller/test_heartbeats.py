@@ -61,7 +61,7 @@ class Job:
         """What is decided from."""
         world = World(
             jobs=Store(), pods=self.pods, nodes=None, ends=Ends(lambda: self.now), now=lambda: self.now, fleet=Fleet,
-            beat=self.beats.beats.get, earlier=self.beats.earlier.get, silent_since=self.beats.scraper.silent_since,
+            beat=self.beats.beats.get, earlier=self.beats.earlier.get, silence=self.beats.scraper.silence,
             sample=lambda _key: None, limits=Limits(),
         )  # fmt: skip
         return world.observe(job(), policy(), State())

@@ -180,7 +180,7 @@ class Mind:
         self._jobs, self._pods = Store[Job](), Store[Pod](lambda it: it.owner)
         world = World(
             jobs=self._jobs, pods=self._pods, nodes=None, ends=Ends(lambda: clock.now), now=lambda: clock.now,
-            fleet=Fleet, beat=lambda _: None, earlier=lambda _: None, silent_since=lambda _: None, sample=lambda _: None,
+            fleet=Fleet, beat=lambda _: None, earlier=lambda _: None, silence=lambda _: None, sample=lambda _: None,
             limits=Limits(start=100),
         )  # fmt: skip
         actor = Actor(cluster, self._leads, lambda: None, clock=lambda: clock.now)

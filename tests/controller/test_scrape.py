@@ -287,7 +287,7 @@ def test_a_watched_job_is_heard(launchers: Launchers, heard: Heard) -> None:
     wait_for(lambda: len(heard.beats) == 1)
     key, beat = heard.beats[0]
     assert (key, beat.heard_at, beat.state) == ("a", NOW, "running")
-    assert heard.scraper.silent_since("a") is None
+    assert heard.scraper.silence("a") is None
 
 
 def test_watching_the_same_pod_again_asks_it_no_sooner(launchers: Launchers, heard: Heard) -> None:
@@ -331,11 +331,14 @@ def test_silence_is_told_with_its_reason_and_its_beginning(launchers: Launchers,
         "a",
         f"127.0.0.1:{launchers.port}: HTTP 500 where a launcher's /status was expected",
     )
-    assert heard.scraper.silent_since("a") == pytest.approx(NOW, abs=5)
+    silence = heard.scraper.silence("a")
+    assert silence
+    assert silence.since == pytest.approx(NOW, abs=5)
+    assert not silence.is_old
     launchers.status = 200
     heard.scraper.ask_soon("a")
     wait_for(lambda: len(heard.beats) == 1)
-    assert heard.scraper.silent_since("a") is None
+    assert heard.scraper.silence("a") is None
 
 
 def test_a_page_that_is_no_status_is_silence(launchers: Launchers, heard: Heard) -> None:
@@ -360,7 +363,9 @@ def test_a_silence_gets_no_longer_when_the_servers_clock_is_set(heard: Heard) ->
     heard.scraper.watch("a", "127.0.0.1", 1)
     wait_for(lambda: len(heard.silences) == 1)
     heard.wall += 600
-    assert heard.scraper.silent_since("a") == pytest.approx(NOW + 600, abs=5)
+    silence = heard.scraper.silence("a")
+    assert silence
+    assert silence.since == pytest.approx(NOW + 600, abs=5)
 
 
 def test_whoever_wants_to_know_of_a_silence_has_it_looked_into(launchers: Launchers, heard: Heard) -> None:
@@ -372,9 +377,11 @@ def test_whoever_wants_to_know_of_a_silence_has_it_looked_into(launchers: Launch
     wait_for(lambda: len(heard.silences) == 4)
     launchers.status = 200
     heard.ahead += 15  # it would be asked after a minute
-    assert heard.scraper.silent_since("a") is not None
+    silence = heard.scraper.silence("a")
+    assert silence
+    assert silence.is_old
     wait_for(lambda: len(heard.beats) == 1)
-    assert heard.scraper.silent_since("a") is None
+    assert heard.scraper.silence("a") is None
 
 
 def test_another_pod_of_the_job_begins_with_a_clean_record(launchers: Launchers, heard: Heard) -> None:
@@ -382,7 +389,7 @@ def test_another_pod_of_the_job_begins_with_a_clean_record(launchers: Launchers,
     wait_for(lambda: len(heard.silences) == 1)
     heard.scraper.watch("a", "127.0.0.1", launchers.port)
     wait_for(lambda: len(heard.beats) == 1)
-    assert heard.scraper.silent_since("a") is None
+    assert heard.scraper.silence("a") is None
 
 
 def test_a_forgotten_job_is_not_heard_and_not_asked_again(launchers: Launchers, heard: Heard) -> None:
@@ -398,7 +405,7 @@ def test_a_forgotten_job_is_not_heard_and_not_asked_again(launchers: Launchers, 
     heard.scraper.ask_soon("b")
     wait_for(lambda: len(heard.beats) >= 2)
     assert {key for key, _ in heard.beats} == {"b"}
-    assert heard.scraper.silent_since("a") is None
+    assert heard.scraper.silence("a") is None
 
 
 def test_the_rate_holds_however_many_jobs_begin_at_once(launchers: Launchers) -> None:

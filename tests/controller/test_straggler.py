@@ -8,7 +8,7 @@ import pytest
 from ktrain_controller.decide import OF_RUNNING, decide
 from ktrain_controller.decision import Decision, Record
 from ktrain_controller.metrics import Metrics
-from ktrain_controller.observation import Fleet, Limits, Observation
+from ktrain_controller.observation import Fleet, Limits, Observation, Silence
 from ktrain_controller.policies.straggler import AGAIN_SECONDS, MOST, TOLD, straggler
 from ktrain_controller.sample import Sample
 from ktrain_controller.state import State, read_state
@@ -95,7 +95,7 @@ def test_whatever_is_written_there_harms_nobody(name: str) -> None:
     "held",
     [
         slow(earlier=None), slow(beat=None), slow(limits=Limits(straggler=66)), slow(fleet=Fleet(is_blind=True)),
-        slow(silent_since=NOW - 5), slow(pods=(pod(0),)), slow(job=job(is_suspended=True)), slow(job=job(phase="Succeeded")),
+        slow(silence=Silence(NOW - 5)), slow(pods=(pod(0),)), slow(job=job(is_suspended=True)), slow(job=job(phase="Succeeded")),
         slow(beat=replace(paced(300, *BUSY), state="stopping")), slow(beat=replace(paced(300, *BUSY), epoch=2)),
         slow(beat=paced(110, *BUSY)),
     ],

@@ -43,7 +43,7 @@ def _nodes(seen: Observation, wanted: Autoscale) -> int | None:
 
 def _has_just_committed(seen: Observation) -> bool:
     beat = seen.beat
-    if beat is None or beat.is_saving or seen.silent_since is not None:
+    if beat is None or beat.is_saving or seen.silence is not None:
         return False
     return beat.checkpoint_step >= 0 and seen.now - beat.checkpoint_at <= FRESH_SECONDS
 

@@ -12,6 +12,7 @@ from ktrain_controller.policies.gang import charge
 from ktrain_controller.state import Incident
 
 STACKS: Final = "stacks"
+ANSWER_SECONDS: Final = 2.0
 UNKNOWN_LIMIT: Final = 1800.0  # the launcher's own for phases that may take long
 
 
@@ -27,6 +28,8 @@ def hang(seen: Observation) -> Decision | Wait | None:
         return _ask(seen, why)
     if seen.now < asked + seen.limits.stacks:
         return Wait(asked + seen.limits.stacks - seen.now)
+    if seen.silence is not None and seen.silence.is_old:
+        return Wait(ANSWER_SECONDS)  # it may have come back since then
     incident = Incident(seen.now, True, why)
     return charge(seen, [incident], policy="hang", reason="Hang", message=why, gang=True)
 
@@ -35,8 +38,8 @@ def _stands(seen: Observation) -> tuple[float, str | None]:
     """(since when, what stands still), or (seconds until that can be said, None)."""
     began = max(pod.started or pod.created for pod in seen.pods if pod.is_up)
     waits = [float("inf")]
-    if seen.silent_since is not None:
-        since = max(seen.silent_since, began)
+    if seen.silence is not None:
+        since = max(seen.silence.since, began)
         left = since + seen.limits.silent - seen.now
         if left <= 0:
             return since, f"its launcher has not answered for {seen.now - since:.0f} s"
@@ -45,7 +48,7 @@ def _stands(seen: Observation) -> tuple[float, str | None]:
     if beat is not None and beat.state == "running" and beat.last_step_at > began:
         limit = (beat.hang_limit or _limit(seen)) + seen.limits.hang_margin
         stood = beat.heard_at - beat.last_step_at  # what came since then has not been heard yet
-        if stood >= limit and seen.silent_since is None:
+        if stood >= limit and seen.silence is None:
             return beat.last_step_at, f"no step for {stood:.0f} s; {_first(beat)}"
         waits.append(max(limit - stood, 1.0))
     return min(waits), None

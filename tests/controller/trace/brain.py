@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -22,10 +21,11 @@ from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
 from ktrain_controller.world import World
 from tests.controller.trace.clock import Clock
-from tests.controller.trace.eyes import REAL_SECONDS, Eyes
+from tests.controller.trace.eyes import Eyes
 from tests.controller.trace.queue import Queue
 from tests.controller.trace.rounds import Rounds
 from tests.controller.trace.server import Server
+from tests.controller.trace.turns import REAL_SECONDS, Turns
 from tests.controller.trace.wires import Wires
 
 LIMITS: Final = Limits(start=100_000)
@@ -35,17 +35,17 @@ MAX_TRIES: Final = 8  # to lead, in one step
 class Brain:
     """It acts when it is told to: `lead`, then `work`."""
 
-    def __init__(self, api: Server, folder: Path, clock: Clock, chance: Random) -> None:
+    def __init__(self, api: Server, turns: Turns, clock: Clock, chance: Random) -> None:
         self._api, self._clock = api, clock
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._lease_due = 0.0
-        self._cluster = api.connect_as(Wires, folder)
-        self._cluster.clock = clock
+        self._cluster = Wires(api, turns, clock)
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
         self._heartbeats = self._make_heartbeats(chance)
-        self.heard: set[str] = set()  # uids of pods that were seen to have failed
+        self.met: set[str] = set()  # uids of pods that it has ever seen
+        self.heard: set[str] = set()  # and of those that were seen to have failed
         self._allowance = Allowance(60, clock=lambda: clock.now)
         self._lease = self._make_lease()
         self._workers = Workers(
@@ -53,7 +53,7 @@ class Brain:
             metrics=self._metrics, say=self._say,
         )  # fmt: skip
         self._listen()
-        self.eyes = Eyes(api, self._cluster, self.watches, api.slowness, clock=clock, chance=chance)
+        self.eyes = Eyes(api, self._cluster, self.watches, turns, clock=clock, chance=chance)
 
     def close(self) -> None:
         """As if its process had been killed, and its lease had run out."""
@@ -71,6 +71,8 @@ class Brain:
     def work(self) -> None:
         """On everything that is ready, after a round among the launchers."""
         self._rounds.go()
+        if not self.queue.depth:
+            return
         self._workers.start(1)
         self._workers.join(REAL_SECONDS)
         assert not [it for event, it in self.said if event == "bug"], self.said
@@ -99,6 +101,8 @@ class Brain:
         self.queue.taken = self._rounds.queue.taken = 0
 
     def _hear(self, _: Pod | None, new: Pod | None) -> None:
+        if new:
+            self.met.add(new.uid)
         if new and new.phase == "Failed":
             self.heard.add(new.uid)
 
@@ -107,7 +111,7 @@ class Brain:
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
             fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0), beat=self._heartbeats.beats.get,
-            earlier=self._heartbeats.earlier.get, silent_since=self._heartbeats.scraper.silent_since, sample=lambda _: None, limits=LIMITS,
+            earlier=self._heartbeats.earlier.get, silence=self._heartbeats.scraper.silence, sample=lambda _: None, limits=LIMITS,
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(

@@ -2,6 +2,8 @@
 
 import threading
 
+from tests.controller.trace.turns import Turns
+
 
 class Clock:
     """Its wall can be set, `now` cannot."""
@@ -9,9 +11,8 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_900_000_000.0
         self.skew = 0.0
-        self.set_back_at = 0.0  # for the last time
+        self.set_at = self.set_back_at = 0.0  # for the last time
         self._highest = self.now
-        self.changed = threading.Condition()
 
     def wall(self) -> float:
         """What people read."""
@@ -25,30 +26,28 @@ class Clock:
     def set(self, seconds: float) -> None:
         """The wall: on, or back."""
         self.skew += seconds
+        self.set_at = self.now
         self._highest = max(self._highest, self.wall())
         if seconds < 0:
             self.set_back_at = self.now
 
     def advance(self, seconds: float) -> None:
-        """Whoever waits for it notices."""
-        with self.changed:
-            self.now += seconds
-            self._highest = max(self._highest, self.wall())
-            self.changed.notify_all()
+        """Whoever waits for it has something to do."""
+        self.now += seconds
+        self._highest = max(self._highest, self.wall())
 
 
 class Nap:
     """A reflector's rest."""
 
-    def __init__(self, clock: Clock, stop: threading.Event) -> None:
-        self._clock, self._stop = clock, stop
+    def __init__(self, clock: Clock, turns: Turns, stop: threading.Event) -> None:
+        self._clock, self._turns, self._stop = clock, turns, stop
         self._until = float("-inf")
 
     def __call__(self, seconds: float) -> bool:
         """Whether to stop."""
-        with self._clock.changed:
-            self._until = self._clock.now + seconds
-            self._clock.changed.wait_for(lambda: self._stop.is_set() or not self.is_on)
+        self._until = self._clock.now + seconds
+        self._turns.wait(lambda: self._stop.is_set() or not self.is_on)
         return self._stop.is_set()
 
     @property

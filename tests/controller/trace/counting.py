@@ -26,10 +26,12 @@ class Counting:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._heard: set[str] = set()  # uids of pods that a controller saw to have failed
+        self._met: set[str] = set()  # uids of pods that a controller saw
+        self._heard: set[str] = set()  # and of those that it saw to have failed
 
     def look(self) -> None:
         """What the controller knows by now."""
+        self._met |= self._world.brain.met
         self._heard |= self._world.brain.heard
 
     def check(self, write: Write, name: str, truth: Truth) -> None:
@@ -66,11 +68,12 @@ class Counting:
         truth.counted |= charged
 
     def _is_owed(self, mark: str, truth: Truth) -> bool:
-        """Whether the job has to answer for it; a node that came back in time explains nothing."""
+        """Whether the job has to answer for it; a node that came back in time explains nothing, nor who was never seen."""
         orphaned = truth.orphans.get(mark)
         return (
             mark in truth.charges
             or mark in truth.hangs
+            or not self._world.gangs.get(mark, set()) <= self._met
             or (orphaned is not None and not any(at >= orphaned for at in truth.lost))
         )
 

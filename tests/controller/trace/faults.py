@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from random import Random
 from typing import Final
 
 from ktrain.names import Exit
@@ -130,7 +129,7 @@ def truncate(world: World) -> None:
 
 
 def scramble(world: World) -> None:
-    world.api.faults.scramble = None if world.api.faults.scramble else Random(world.chance.random())
+    world.api.faults.scramble = None if world.api.faults.scramble else world.draw(f"order at {world.clock.now}")
 
 
 def slow_down(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from ktrain_controller.scrape import INTERVAL, LONGEST_RETRY
 from ktrain_controller.state import Incident
-from tests.controller.operator import Write
+from tests.controller.operator import NAMESPACE, Write
 from tests.controller.trace.launchers import HANG_LIMIT, Run, Trouble
 from tests.controller.trace.truth import Truth
 from tests.controller.trace.world import World
@@ -38,6 +38,9 @@ class Hanging:
         self._due: dict[str, Due] = {}
         self._stalled: dict[str, float] = {}  # when a job's ranks were asked last where they stand
         self._restarted: list[Trouble] = []
+        self._known: dict[
+            str, frozenset[str]
+        ] = {}  # uids of a job's gang, as the controller knew it after the last step
 
     # -- never more than that ------------------------------------------------------------------------------------------
     def check(self, write: Write, name: str, truth: Truth) -> None:
@@ -52,17 +55,23 @@ class Hanging:
     def _check_restart(self, name: str, incident: Incident, truth: Truth) -> None:
         run, now, told = self._world.launchers.runs[name], self._world.clock.now, f"{name}: {incident}"
         stalled, trouble = self._stalled.get(name, now), run.trouble
-        is_early = now - stalled < STACKS_SECONDS - ROUNDING and not self._world.clock.is_behind
+        was_set = self._world.clock.is_behind or self._world.clock.set_at >= stalled
+        is_early = now - stalled < STACKS_SECONDS - ROUNDING and not was_set
         assert not is_early, f"{told}: nobody was asked for stacks in time"
         assert trouble, f"{told}: nothing was wrong"
         assert trouble.until > stalled, f"{told}: all was well again since {stalled - trouble.until:g} s: {run}"
         assert trouble not in self._restarted, f"{told}: it was restarted before: {run}"
         assert not self._is_blind, f"{told}: no launcher can be heard"
-        stood = now - (trouble.since if trouble.how == "stuck" else _silent_since(run, now))
+        stood = now - (trouble.since if trouble.how == "stuck" else self._silent_since(name, run))
         least = (STUCK_SECONDS if trouble.how == "stuck" else SILENT_SECONDS) + STACKS_SECONDS - ROUNDING
         assert stood >= least, f"{told}: only for {stood:g} s: {run}"
         self._restarted.append(trouble)
         truth.hangs.add(mark_of(incident))
+
+    def _silent_since(self, name: str, run: Run) -> float:
+        """What became known at this very moment, or not yet, may have come too late for what was decided."""
+        now, is_known = self._world.clock.now, run.gang == self._known.get(name)
+        return max(run.formed if is_known else 0, run.heard_at if run.heard_at < now else run.heard_before)
 
     @property
     def _is_blind(self) -> bool:
@@ -76,6 +85,8 @@ class Hanging:
             self._brain = self._world.brain
             self._due.clear()
         for name, run in self._world.launchers.runs.items():
+            pods = self._brain.watches.pods.store.of(f"{NAMESPACE}/{name}")
+            self._known[name] = frozenset(it.uid for it in pods if it.is_up)
             due = self._due.get(name)
             if not (run.trouble and self._counts(name, run)):
                 self._due.pop(name, None)
@@ -85,7 +96,7 @@ class Hanging:
                 self._advance(name, due, is_able=is_calm and self._world.is_able and not self._may_be_blind)
 
     def _counts(self, name: str, run: Run) -> bool:
-        """Whether the controller sees a whole gang, on nodes that are well, that is in trouble.
+        """Whether the controller sees a whole gang, on nodes that are well, that is in trouble, and is to go on.
 
         When the clock was set back since it formed, its last step seems to be older than its pods: as in a gang that
         has made none yet, which is given its time.
@@ -93,9 +104,11 @@ class Hanging:
         assert run.trouble
         job = self._world.api.job(name)
         size = job["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"]
-        is_whole = len(self._world.up(name)) == size == len(run.gang)
+        up = [it["metadata"]["uid"] for it in self._world.up(name)]
+        is_whole = len(up) == size == len(run.gang) and not job["spec"]["runPolicy"]["suspend"]
         is_dated = run.trouble.how != "stuck" or run.formed > self._world.clock.set_back_at
-        return is_whole and is_dated and self._world.launchers.is_in_trouble(name)
+        # One that fell silent when it was the first of a gang that was not whole is not asked any more.
+        return is_whole and is_dated and up[0] in run.trouble.pods and self._world.launchers.is_in_trouble(name)
 
     def _advance(self, name: str, due: Due, *, is_able: bool) -> None:
         now, (seconds, must_act) = self._world.clock.now, due.waits[0]
@@ -113,12 +126,6 @@ class Hanging:
         now, launchers = self._world.clock.now, self._world.launchers
         troubles = [run.trouble for run in launchers.runs.values() if run.trouble and run.trouble.how != "stuck"]
         return now - launchers.whole_at < SIGHT_SECONDS or sum(now - it.until < SIGHT_SECONDS for it in troubles) > 1
-
-
-def _silent_since(run: Run, now: float) -> float:
-    """What became known at this very moment may have come too late for what was decided."""
-    formed, heard = run.formed, run.heard_at
-    return max(formed if formed < now else 0, heard if heard < now else run.heard_before)
 
 
 def is_hang(incident: Incident) -> bool:

@@ -16,6 +16,7 @@ from tests.controller.trace.server import Server
 How = Literal["stuck", "refused", "late", "broken", "odd"]
 SILENCES: Final[tuple[How, ...]] = ("refused", "late", "broken", "odd")
 HANG_LIMIT: Final = 60.0  # that launchers allow themselves
+APART_SECONDS: Final = 30.0  # between two troubles of a job: what is done about the first may come late
 FIRST_STEP: Final = 3.0  # after a gang is whole
 SAVING_SECONDS: Final = 2.0
 
@@ -44,6 +45,11 @@ class Run:
     trouble: Trouble | None = None  # the newest, perhaps long over
     heard_at: float = 0.0  # its last answer
     heard_before: float = 0.0  # the one before, at another time
+
+    @property
+    def trouble_ended(self) -> float:
+        """Infinite while there is one that nothing will end."""
+        return self.trouble.until if self.trouble else -math.inf
 
     def note_answer(self, now: float) -> None:
         """Somebody has heard of it."""
@@ -77,7 +83,7 @@ class Launchers:
     def trouble(self, name: str, how: How, seconds: float) -> bool:
         """Begins now, unless there is one, or nobody who could have it."""
         run, up = self.runs[name], self._up(name)
-        if not up or self.is_in_trouble(name) or self._clock.now < run.formed + 2 * FIRST_STEP:
+        if not up or self._clock.now < max(run.formed + 2 * FIRST_STEP, run.trouble_ended + APART_SECONDS):
             return False
         pods = run.gang if how == "stuck" else frozenset({up[0]["metadata"]["uid"]})
         run.trouble = Trouble(how, pods, self._clock.now, self._clock.now + seconds)

@@ -25,18 +25,23 @@ class Trace:
         self._counting, self._noticing, self._hanging = Counting(world), Noticing(world), Hanging(world)
         self._bookmark_due = 0.0
         self._checked = 0  # writes
+        self._steps = 0
         self._calm = 0  # steps without a fault that are to come
 
     def step(self) -> None:
         """Time goes on; perhaps something happens; the controller acts on what it knows, then on what it hears."""
         world, before = self.world, len(self.world.api.requests)
+        self._steps += 1
+        world.chance = world.draw(f"step {self._steps}")
         self._pass_time(world.chance.choice(STEP_SECONDS))
         is_late = world.chance.random() < 0.2  # the watches: everything below is decided by what was
         fault = self._choose()
         with world.api.together() if is_late else nullcontext():
             if fault:
                 fault(world)
+            world.turns.go_some()
             world.operator.step()
+            world.turns.go_some()
             world.launchers.step()
             world.brain.lead()
             world.brain.work()
@@ -109,3 +114,14 @@ class Trace:
         """Who is left of a gang that the controller takes a pod from may lose its peers by that."""
         left = [it for it in self.world.up(name) if it["metadata"]["uid"] != write.uid]
         self.world.break_down([(pod, 200) for pod in left if self.world.chance.random() < 0.3])
+
+
+def digest(seed: int, steps: int) -> str:
+    """Of all that its controller asked the API server."""
+    world = World(seed)
+    world.open()
+    trace = Trace(world)
+    for _ in range(steps):
+        trace.step()
+    world.close()
+    return world.api.digest

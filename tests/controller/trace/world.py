@@ -1,7 +1,6 @@
 """What a controller looks after in a trace: a server, its operator, nodes and jobs; and how their pods end."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -17,6 +16,7 @@ from tests.controller.trace.clock import Clock
 from tests.controller.trace.launchers import Launchers, Run, is_up
 from tests.controller.trace.server import Server
 from tests.controller.trace.truth import Charge, Truth
+from tests.controller.trace.turns import Turns
 
 RESTART: Final = {"max": 3, "window": "20m", "backoff": {"base": "2s", "cap": "10s"}}
 NODES: Final = ("node-0", "node-1", "node-2")
@@ -32,9 +32,11 @@ class Hands(Operator):
 class World:
     """Serves from `open` to `close`; `truths` says what happened to its jobs."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.chance, self.clock, self._folder = Random(seed), Clock(), folder
-        self.api = Server(self.clock)
+    def __init__(self, seed: int) -> None:
+        self._seed, self.clock = seed, Clock()
+        self.chance = self.draw("faults")
+        self.turns = Turns(self.draw("turns"))
+        self.api = Server(self.clock, self.turns, self.draw("uids"))
         self.operator = Hands(self.api)
         self.launchers = Launchers(self.api, self.clock)
         self._patch = pytest.MonkeyPatch()
@@ -43,12 +45,12 @@ class World:
         self.troubles: list[float] = []  # when the clock was set, or the controller was started
         self.lost: dict[str, float] = {}  # kinds whose watch was lost, and when
         self.brain: Brain
+        self.gangs: dict[str, set[str]] = {}  # by breakdown: uids of all who were there
         self._submitted = self._breakdowns = 0
 
     def open(self) -> None:
         """With all jobs at work."""
         self._patch.setattr(web, "get", self._get)  # ten thousand steps would ask for a hundred thousand pages
-        self.api.open()
         self.operator.add_nodes(*NODES)
         for is_calm in (True, False, True, False):
             self.submit(is_calm=is_calm)
@@ -58,7 +60,6 @@ class World:
     def close(self) -> None:
         """Nothing is left."""
         self.brain.close()
-        self.api.close()
         self._patch.undo()
 
     def replace_brain(self) -> None:
@@ -70,14 +71,19 @@ class World:
         self.troubles.append(self.clock.now)
 
     def _start_brain(self) -> None:
-        self.brain = Brain(self.api, self._folder, self.clock, self.chance)
+        self.brain = Brain(self.api, self.turns, self.clock, self.draw(f"brain at {self.clock.now}"))
 
     @property
     def is_able(self) -> bool:
         """Whether its controller can do what is to be done."""
         return self.brain.is_able and not self.api.faults.refusals
 
+    def draw(self, what: str) -> Random:
+        """Luck of its own for each purpose: what one does more or less does not change the others."""
+        return Random(f"{self._seed} {what}")
+
     def _get(self, address: web.Address, *_: object, **__: object) -> web.Page:
+        self.turns.go_some()
         return self.launchers.get(address.host)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
@@ -121,17 +127,23 @@ class World:
             truth.ends.append(self.clock.now)
             if is_charged:
                 truth.charges.setdefault(mark, self._charge(pod, code))
+            self.gangs[mark] = {it["metadata"]["uid"] for it in self.api.pods(_job_of(pod))}
             self.operator.fail(pod["metadata"]["name"], code, message=mark)
         return mark
 
     def _charge(self, pod: Object, code: int) -> Charge:
-        job = self.api.job(pod["metadata"]["labels"][JOB_NAME])
+        job = self.api.job(_job_of(pod))
         is_paused = job["spec"]["runPolicy"]["suspend"]
         return Charge(pod["metadata"]["uid"], self.clock.now, is_echo=code == Exit.PEER, is_paused=is_paused)
 
     def truth_of(self, pod: Object) -> Truth:
         """Of its job."""
-        return self.truths[pod["metadata"]["labels"][JOB_NAME]]
+        return self.truths[_job_of(pod)]
+
+
+def _job_of(pod: Object) -> str:
+    name: str = pod["metadata"]["labels"][JOB_NAME]
+    return name
 
 
 def has_failed(job: Object) -> bool:
