@@ -56,6 +56,7 @@ schema: setup  ## Write what is made from the code anew: the JSON Schema and the
 	$(BIN)/ktrain schema > schema/job.schema.json
 	$(BIN)/python -m ktrain.reference docs
 	$(BIN)/python -m ktrain_launcher.reference > docs/metrics.md
+	$(BIN)/python -m ktrain_controller.reference > docs/controller-metrics.md
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py

@@ -1,0 +1,3 @@
+module ktrain.dev/hack/dashboards
+
+go 1.26
