@@ -30,6 +30,7 @@ class Metrics:
         self.leading = self._gauge(series.LEADER)
         self.scrapes = self._counter(series.SCRAPES)
         self.held = self._gauge(series.HELD)
+        self._begin()
 
     def decided(self, decision: Decision) -> None:
         """One more."""
@@ -38,6 +39,15 @@ class Metrics:
     def ask_at_scrape(self, row: Series, value: Callable[[], float | dict[str, float]]) -> None:
         """Read when it is scraped; a dict gives one series per value of the label."""
         self.registry.register(_Asked(row, value))
+
+    def _begin(self) -> None:
+        """At 0: of a counter that begins with its first event, rate() never sees that one."""
+        for reason in ("busy", "cluster", "bug"):
+            self.failures.labels(reason)
+        for kind in ("job", "pod", "node"):
+            self.odd.labels(kind)
+        for outcome in ("answer", "silence"):
+            self.scrapes.labels(outcome)
 
     def _counter(self, row: Series) -> Counter:
         return Counter(row.name, row.help, row.labels, registry=self.registry)
