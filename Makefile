@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format bench docs schema transcript chart clean \
+.PHONY: help setup run test test-fast lint format bench docs schema dashboards transcript chart clean \
   cluster-setup cluster-up cluster-down cluster-shell cluster-status
 NODES ?= 2
 
@@ -57,6 +57,10 @@ schema: setup  ## Write what is made from the code anew: the JSON Schema, the re
 	$(BIN)/python -m ktrain.reference docs
 	$(BIN)/python -m ktrain_launcher.reference > docs/metrics.md
 	$(BIN)/python -m hack.chart.readme
+	$(BIN)/python -m ktrain_controller.reference > docs/controller-metrics.md
+
+dashboards: setup  ## Write the Grafana dashboards anew: deploy/helm/ktrain/files/dashboards.
+	$(BIN)/python -m hack.dashboards
 
 transcript: setup  ## Run the README's tour anew and write its transcript into the README.
 	$(BIN)/python hack/transcript.py

@@ -83,8 +83,24 @@ class RunPolicy(Struct):
     suspend: bool | None = None
 
 
+class Resources(Struct):
+    requests: dict[str, str | int | float] | None = None
+    limits: dict[str, str | int | float] | None = None
+
+
+class Demand(Struct):
+    """A container of a job's template: apart from a pod's, of which there are many, and which is read for its port."""
+
+    resources: Resources | None = None
+
+
+class TemplateSpec(Struct):
+    containers: list[Demand] = []
+
+
 class Template(Struct):
     metadata: Meta | None = None
+    spec: TemplateSpec | None = None
 
 
 class Replica(Struct):

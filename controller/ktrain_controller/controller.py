@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from ktrain.cluster import Cluster
 from ktrain.serve import Page, Server
 from ktrain.voice import Say
+from ktrain_controller import fleet_series, series
 from ktrain_controller.act import Actor
 from ktrain_controller.ends import Ends
 from ktrain_controller.heartbeats import Heartbeats
@@ -143,12 +144,13 @@ class Controller:
     # -- pages ---------------------------------------------------------------------------------------------------------
     def _pages(self) -> dict[str, Page]:
         ask = self.metrics.ask_at_scrape
-        ask("ktrain_controller_queue_depth", "Jobs that wait to be looked at.", lambda: float(self.queue.depth))
-        ask("ktrain_controller_jobs", "Jobs that are known.", lambda: float(len(self.watches.jobs.store)))
-        ask("ktrain_controller_pods", "Pods that are known.", lambda: float(len(self.watches.pods.store)))
-        ask("ktrain_controller_watch_age_seconds", "Since a watch was heard of.", self._ages, "kind")
-        ask("ktrain_controller_watch_relists_total", "Full lists after the first.", self._relists, "reason")
-        ask("ktrain_controller_silent_launchers", "Jobs whose launcher does not answer.", self._silent)
+        ask(series.QUEUE_DEPTH, lambda: float(self.queue.depth))
+        ask(series.JOBS, lambda: float(len(self.watches.jobs.store)))
+        ask(series.PODS, lambda: float(len(self.watches.pods.store)))
+        ask(series.WATCH_AGE, self._ages)
+        ask(series.RELISTS, self._relists)
+        ask(series.SILENT, lambda: float(self._heartbeats.scraper.silent_share()[0]))
+        ask(series.ASKED, lambda: float(self._heartbeats.scraper.silent_share()[1]))
         return {"/metrics": self._metrics_page, "/healthz": self._healthz, "/readyz": self._readyz}
 
     def _ages(self) -> dict[str, float]:
@@ -157,11 +159,14 @@ class Controller:
     def _relists(self) -> dict[str, float]:
         return {reason: float(sum(it.relists[reason] for it in self.watches.all)) for reason in REASONS}
 
-    def _silent(self) -> float:
-        return float(self._heartbeats.scraper.silent_share()[0])
-
     def _metrics_page(self) -> tuple[int, str, bytes]:
-        return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.metrics.registry)
+        own = generate_latest(self.metrics.registry)
+        return HTTPStatus.OK, CONTENT_TYPE_LATEST, own + (self._of_jobs() if self._may_act() else b"")
+
+    def _of_jobs(self) -> bytes:
+        """From the leader only: one source for each job."""
+        samples = self._sampler.samples if self._sampler else {}
+        return fleet_series.render(self.watches.jobs.store, self.watches.pods.store, samples.get)
 
     def _healthz(self) -> tuple[int, str, bytes]:
         if not (self.workers.are_alive and self.watches.are_alive):

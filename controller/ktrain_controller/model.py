@@ -80,6 +80,8 @@ class Job:
     started: float | None = None
     ended: float | None = None  # completionTime, else when the ending condition came
     newest_attempt: int = 0  # that it was ever given: Kueue may have put the template back since
+    since: float = 0.0  # of the phase
+    gpus: int = 0  # that one pod asks for
 
     @property
     def key(self) -> str:

@@ -199,7 +199,7 @@ def _job(it: api.Job) -> Job:
     worker = (it.spec.pytorch_replica_specs or {}).get("Worker") or api.Replica()
     held = [each for each in status.conditions or () if each.status == "True"]
     ending = next((each for each in held if each.type in {"Succeeded", "Failed"}), None)
-    phase = (ending or (held[-1] if held else api.Condition(type="Created"))).type
+    newest = ending or (held[-1] if held else api.Condition(type="Created"))
     return Job(
         namespace=sys.intern(meta.namespace),
         name=meta.name,
@@ -212,10 +212,12 @@ def _job(it: api.Job) -> Job:
         queue=sys.intern(labels.get(names.LABEL_QUEUE, "")),
         policy=sys.intern(annotations.get(names.ANNOTATION_POLICY, "")),
         state=annotations.get(names.ANNOTATION_STATE, ""),
-        phase=sys.intern(phase),
+        phase=sys.intern(newest.type),
         started=when(status.start_time),
         ended=(when(status.completion_time) or when(ending.last_transition_time)) if ending else None,
         newest_attempt=_newest(annotations),
+        since=when(newest.last_transition_time) or when(meta.creation_timestamp) or 0,
+        gpus=_gpus(worker),
     )
 
 
@@ -225,6 +227,14 @@ def _attempt(worker: api.Replica, annotations: dict[str, str]) -> int:
     given = (meta.annotations or {}) if meta else {}
     text = given.get(names.ANNOTATION_ATTEMPT) or annotations.get(names.ANNOTATION_ATTEMPT) or "0"
     return int(text)
+
+
+def _gpus(worker: api.Replica) -> int:
+    """Of one pod, whoever makes them."""
+    spec = worker.template.spec if worker.template else None
+    asked = (each.resources or api.Resources() for each in (spec.containers if spec else ()))
+    amounts = [{**(it.requests or {}), **(it.limits or {})} for it in asked]
+    return sum(int(amount) for it in amounts for name, amount in it.items() if name.endswith("/gpu"))
 
 
 def _newest(annotations: dict[str, str]) -> int:

@@ -3,12 +3,16 @@
 import sys
 from typing import Final
 
-from ktrain_launcher.metrics import CLOSED_LABELS, STALE_SECONDS, TABLE, Scope
+from ktrain_launcher.metrics import CLOSED_LABELS, EVERYWHERE, STALE_SECONDS, TABLE, Scope
 
+_OF_PODS: Final = f"""What the launcher knows by itself.
+
+With `spec.metrics.perRank: false` values of 0 are left out where there is a label (also of `ktrain_phase`), and pods other than
+node 0's serve only {", ".join(f"`{series.name}`" for series in TABLE if series.name in EVERYWHERE)}."""
 _SCOPES: Final[dict[Scope, tuple[str, str]]] = {
     "job": ("The job", "From rank 0, so only the pod that has it serves them."),
     "rank": ("Each rank", "With `spec.metrics.perRank: true`, from the pod that has the rank."),
-    "pod": ("Each pod", "What the launcher knows by itself."),
+    "pod": ("Each pod", _OF_PODS),
 }
 _HEAD: Final = f"""# Metrics
 

@@ -331,6 +331,11 @@ class Replica:
         return "event=leads " in self.log
 
     @property
+    def port(self) -> int:
+        """Of its pages, once it serves."""
+        return int(self.log.partition("event=serving port=")[2].split()[0])
+
+    @property
     def ending(self) -> int | None:
         """None while it lives; the signal, negative, that ended it."""
         return self._process.poll()

@@ -1,0 +1,1 @@
+"""Grafana dashboards, written in Python: `make dashboards` makes the JSON that the chart carries."""
