@@ -15,6 +15,7 @@ _PROGRAMS: Final = {
     "kubeconform": ("validate", "github.com/yannh/kubeconform/cmd/kubeconform"),
     "kube-score": ("score", "github.com/zegl/kube-score/cmd/kube-score"),
 }
+NAMES: Final = tuple(_PROGRAMS)
 
 
 def ensure(name: str) -> Path:

@@ -14,8 +14,8 @@ MAX_SKEW_SECONDS = 300.0
 def probe(storage: Storage) -> Iterator[Check]:
     """Writes, reads and deletes one small object, as a checkpoint would."""
     key, begun = f"doctor-{uuid.uuid4().hex}", time.time()
+    storage.create(key, b"ktrain doctor\n")  # outside of try: what failed is told, not that it cannot be deleted either
     try:
-        storage.create(key, b"ktrain doctor\n")
         stat = storage.stat(key)
         storage.get(key)
     finally:

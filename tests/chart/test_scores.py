@@ -14,6 +14,7 @@ from hack.chart import checkov, helm
 from hack.chart.package import package
 from tests.chart.kube_linter import KINDS, rules
 from tests.chart.tools import program
+from tests.chart.variants import NAMESPACED, Values
 
 # All but one of those that are off by default: a CPU limit that equals the request would only slow the controller down.
 OPTIONAL = (
@@ -23,17 +24,26 @@ OPTIONAL = (
 
 
 @pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packaged")
-    chart = package(folder, digest=f"sha256:{'0' * 64}", repository="registry.example/ktrain-controller")
-    path = folder / "manifests.yaml"
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package."""
+    digest, repository = f"sha256:{'0' * 64}", "registry.example/ktrain-controller"
+    return package(tmp_path_factory.mktemp("packaged"), digest=digest, repository=repository)
+
+
+@pytest.fixture(scope="module")
+def manifests(chart: Path) -> Path:
+    """What its default values make."""
+    path = chart.with_name("manifests.yaml")
     path.write_text(helm.text(chart=chart))
     return path
 
 
 @pytest.mark.slow
-def test_checkov_gives_all_and_skips_nothing(manifests: Path) -> None:
-    results = checkov.scan(manifests)
+@pytest.mark.parametrize("values", [{}, NAMESPACED], ids=["all namespaces", "one"])
+def test_checkov_gives_all_and_skips_nothing(chart: Path, values: Values, tmp_path: Path) -> None:
+    path = tmp_path / "manifests.yaml"
+    path.write_text(helm.text(values, chart=chart))
+    results = checkov.scan(path)
     bad = [f"{it['check_id']} {it['resource']}" for it in results if it["check_result"]["result"] != "PASSED"]
     assert bad == []
     assert len(results) > 200

@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[Values, str]] = {
     "too few": ({"replicas": 0}, "replicas: Must be greater than or equal to 1"),
     "a text for a number": ({"replicas": "two"}, "replicas: Invalid type. Expected: integer, given: string"),
     "no digest": ({"image": {"digest": "sha256:1234"}}, "image.digest: Does not match pattern"),
-    "a tag in the repository": ({"image": {"repository": "a:1@b"}}, "image.repository: Does not match pattern"),
+    "a tag in the repository": ({"image": {"repository": "a.b:1"}}, "image.repository: Does not match pattern"),
     "a third state": ({"podMonitor": {"enabled": "maybe"}}, "podMonitor.enabled: podMonitor.enabled must be one of the following"),
     "another scheme": ({"controller": {"prometheus": "ftp://a"}}, "controller.prometheus: Does not match pattern"),
     "a password": ({"controller": {"prometheus": "http://a:b@c"}}, "controller.prometheus: Does not match pattern"),

@@ -5,7 +5,7 @@ from typing import Any, Final
 Values = dict[str, Any]
 NAMESPACED: Final[Values] = {"watchNamespace": "research"}
 EVERYTHING: Final[Values] = {
-    "commonLabels": {"team": "ml"},
+    "commonLabels": {"team": "ml", "release": "ours"},
     "image": {"repository": "registry.example/ktrain-controller", "digest": f"sha256:{'0' * 64}", "pullSecrets": [{"name": "pull"}]},
     "controller": {
         "prometheus": "http://prometheus.monitoring:9090", "dryRun": True, "extraArgs": ["--node-seconds=60"],
@@ -24,7 +24,7 @@ EVERYTHING: Final[Values] = {
          "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "ktrain"}}},
     ],
     "priorityClassName": "important",
-    "podAnnotations": {"example.com/a": "b"},
+    "podAnnotations": {"example.com/a": "b", "prometheus.io/scrape": "false"},
     "podDisruptionBudget": {"maxUnavailable": "50%"},
     "networkPolicy": {"metricsFrom": [{"namespaceSelector": {}}], "trainingPorts": [9400, 9500]},
     "trainingNetworkPolicy": {"namespaces": ["research", "production"]},

@@ -70,3 +70,4 @@ def test_a_storage_that_cannot_be_written_is_told(api: FakeApi, tmp_path: Path) 
     code, told = check(api, tmp_path, f"--storage=file://{tmp_path}/file")
     assert code == 1
     assert "fail storage" in told
+    assert "cannot delete" not in told

@@ -53,7 +53,7 @@ def test_the_readmes_tree_is_the_tree() -> None:
 
 def test_make_help_tells_every_target() -> None:
     done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("run", "test", "test-fast", "lint", "bench", "bench-%", "docs", "transcript"):
+    for target in ("run", "test", "test-fast", "lint", "bench", "bench-%", "docs", "transcript", "chart"):
         assert re.search(rf"^  {re.escape(target)} +\w", done.stdout, re.MULTILINE), target
 
 

@@ -13,6 +13,13 @@
 {{- if and $values.check.storage.secret (not $values.check.storage.url) -}}
 {{- fail "check.storage.secret is set, but check.storage.url is empty; say which storage the keys are for, or leave both empty" -}}
 {{- end -}}
+{{- if and $values.networkPolicy.prometheusPorts (not $values.controller.prometheus) -}}
+{{- fail "networkPolicy.prometheusPorts is set, but controller.prometheus is empty; say which Prometheus, or leave both empty" -}}
+{{- end -}}
+{{- $budget := $values.podDisruptionBudget -}}
+{{- if and $budget.enabled (gt (int $values.replicas) 1) (ge (atoi (toString $budget.maxUnavailable)) (int $values.replicas)) -}}
+{{- fail (printf "podDisruptionBudget.maxUnavailable is %v and replicas is %v, so all may be missing; lower it, or set podDisruptionBudget.enabled to false" $budget.maxUnavailable $values.replicas) -}}
+{{- end -}}
 {{- range tuple "lease-name" "namespace" "port" "prometheus" "dry-run" "workers" "requests-per-second" "actions-per-minute" -}}
 {{- $flag := printf "--%s" . -}}
 {{- range $values.controller.extraArgs -}}

@@ -24,6 +24,12 @@
 {{- end }}
 {{- end -}}
 
+{{/* For a Prometheus without the operator. */}}
+{{- define "ktrain.podAnnotations" -}}
+{{- $own := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .Values.port) "prometheus.io/path" "/metrics" -}}
+{{- merge (dict) .Values.podAnnotations $own | toYaml -}}
+{{- end -}}
+
 {{- define "ktrain.placement" -}}
 {{- $selector := include "ktrain.selector" (dict "root" . "part" "controller") -}}
 affinity:

@@ -31,14 +31,17 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
-{{/* (dict "root" $ "part" "controller"); managed-by is never `ktrain`: that is how training pods are known. */}}
+{{/*
+(dict "root" $ "part" "controller"), and "more" labels, which win over the common ones.
+managed-by is never `ktrain`: that is how training pods are known.
+*/}}
 {{- define "ktrain.labels" -}}
 {{ include "ktrain.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: ktrain
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
-{{- with .root.Values.commonLabels }}
+{{- with merge (dict) (.more | default dict) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

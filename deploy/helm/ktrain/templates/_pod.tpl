@@ -27,11 +27,7 @@ securityContext:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .Values.nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+nodeSelector: {{- merge (dict) .Values.nodeSelector (dict "kubernetes.io/os" "linux") | toYaml | nindent 2 }}
 {{- end -}}
 
 {{- define "ktrain.containerSecurity" -}}
@@ -53,7 +49,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "ktrain.volumes" -}}
 - name: account
   projected:
-    defaultMode: 0440
+    defaultMode: 288 # 0440, which not every reader of YAML takes for octal
     sources:
       - serviceAccountToken: {path: token, expirationSeconds: {{ .Values.serviceAccount.tokenSeconds | int }}}
       - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
