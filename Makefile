@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format bench docs schema dashboards transcript chart clean \
+.PHONY: help setup tools run test test-fast lint format bench docs schema dashboards transcript chart clean \
   cluster-setup cluster-up cluster-down cluster-shell cluster-status
 NODES ?= 2
 
@@ -19,17 +19,20 @@ run: setup  ## Train the Shakespeare model with two ranks (about 3 minutes) and 
 	@$(BIN)/ktrain run examples/shakespeare/job.yaml
 	@$(BIN)/python examples/shakespeare/sample.py
 
-test: lint  ## Lint, then every test; those on a real cluster last (Linux, root and Go; the first time 12 minutes more).
+tools: setup
+	@# What is missing is said, and tests that need it are skipped, which CI counts as a failure.
+	@./hack/cluster/setup.sh || true
+
+test: lint tools  ## Lint, then every test; those on a real cluster last (Linux, root and Go; the first time 12 minutes more).
 	@# Scanners of the chart; without Go some of them are missing, which is said.
 	@$(BIN)/python -m hack.chart || true
 	$(PYTEST) -n 2 --dist worksteal --ignore tests/cluster
-	@# What is missing is said, and those tests are skipped, which CI counts as a failure.
-	@./hack/cluster/setup.sh && $(BIN)/python -m hack.cluster images || true
+	@$(BIN)/python -m hack.cluster images || true
 	@# Tests that take a part of the cluster away run by themselves, after all others.
 	KTRAIN_KEEP_CLUSTER=1 $(PYTEST) tests/cluster -n 3 --dist loadfile -m "not alone" --timeout 900 || { $(BIN)/python -m hack.cluster down; exit 1; }
 	$(PYTEST) tests/cluster -m alone --timeout 900
 
-test-fast: setup  ## The tests that take less than three minutes together.
+test-fast: tools  ## The tests that take less than three minutes together.
 	$(PYTEST) -n 2 -m "not slow"
 
 lint: setup  ## Format, ruff, mypy strict, import contracts.
