@@ -1,6 +1,7 @@
-"""Tells Prometheus which pods have a port called metrics; Debian's Prometheus is built without Kubernetes discovery."""
+"""Tells Prometheus which pods have a port called metrics, in the words of its Kubernetes discovery, without which Debian builds it."""
 
 import json
+import re
 import ssl
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +15,23 @@ def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "targets": [f"{pod['status']['podIP']}:{port}"],
-            "labels": {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]},
+            "labels": labels(pod),
         }
         for pod in pods
         if pod.get("status", {}).get("podIP") and pod["status"].get("phase") == "Running"
         for port in _ports(pod)
     ]
+
+
+def labels(pod: dict[str, Any]) -> dict[str, str]:
+    """What relabelling may read, and the two that the Prometheus operator makes of it for every target."""
+    me = pod["metadata"]
+    read = {"__meta_kubernetes_namespace": me["namespace"], "__meta_kubernetes_pod_name": me["name"]}
+    own = {
+        f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value
+        for key, value in me.get("labels", {}).items()
+    }
+    return {**read, **own, "namespace": me["namespace"], "pod": me["name"]}
 
 
 def _ports(pod: dict[str, Any]) -> list[int]:

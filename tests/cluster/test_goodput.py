@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from hack.cluster import prometheus
 from hack.cluster.kubectl import get
 from ktrain.goodput import PRODUCTIVE, accounts, total
 from tests.cluster.jobs import COUNT, NAMESPACE, Job, ktrain, until
@@ -31,6 +32,8 @@ def test_all_of_the_time_is_told_within_a_hundredth(cluster: str) -> None:
     until("it goes on", lambda: job.told().get("epoch") == 2 and job.rank0().get("phase") == "train")
     step = job.step()
     until("another commit", lambda: job.step() > step)
+    labels = f'namespace="{NAMESPACE}",ktrain_job="{job.name}",reason="start"'
+    assert prometheus.ask(f"ktrain_badput_seconds_total{{{labels}}}") > 0
     job.delete_pod(0, at_once=True)
     until("it has ended", lambda: job.state() in {"Succeeded", "Failed"}, seconds=400)
     assert job.state() == "Succeeded"

@@ -1,6 +1,7 @@
 """The packaged chart on a real cluster: its controllers run from the image, without privileges, in every namespace."""
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import pytest
 
 from hack.chart.helm import helm
 from hack.chart.package import package
-from hack.cluster import images, s3
+from hack.cluster import images, prometheus, s3
 from hack.cluster.kubectl import apply, get, kubectl
 from hack.cluster.layout import S3
 from hack.cluster.shell import NeedError
-from tests.cluster.jobs import COUNT, NAMESPACE, Job, until
-from tests.cluster.steer import attempt, attempts, events, signal_launcher, state, uids
+from tests.cluster.jobs import COUNT, NAMESPACE, Job, started, until
+from tests.cluster.steer import attempt, attempts, events, reasons, signal_launcher, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # they look after the jobs of all namespaces
 
@@ -93,12 +94,36 @@ def test_an_upgrade_and_a_rollback_disturb_no_job(release: Path, settings: tuple
     assert not before & uids(job)
     assert not controllers.keys() & pods().keys()
     assert list(events(job)) == ["PodFailed"]
+    labels = f'namespace="{NAMESPACE}",ktrain_job="{job.name}"'
+    until("Prometheus knows", lambda: prometheus.ask(f"max(ktrain_job_attempt{{{labels}}})") == attempt(job))
     running = uids(job)
     helm("rollback", "ktrain", "1", "-n", HOME, "--wait", "--timeout=120s")
     until("it trains", lambda: job.told().get("state") == "running")
     assert uids(job) == running
     assert attempt(job) == 2
     end(job)
+
+
+def test_a_fleet_that_falls_silent_is_left_alone_and_somebody_is_told(
+    release: Path, settings: tuple[str, ...], cluster: str
+) -> None:
+    """The launchers stand still, as when the network between them and the controller is away: nothing is restarted."""
+    args = "--set=controller.extraArgs={--silent-seconds=20,--hang-margin-seconds=5}"
+    helm("upgrade", "ktrain", release, "-n", HOME, *settings, args, "--wait", "--timeout=120s")
+    jobs = [started(f"silent-{number}", cluster, "trainer.duration=200ep") for number in range(2)]
+    before = [uids(job) for job in jobs]
+    until("Prometheus knows them", lambda: prometheus.ask("sum(ktrain_job:running:max)") >= len(jobs))
+    for job in jobs:
+        signal_launcher(job, 0, signal.SIGSTOP)
+    until("an alert", lambda: prometheus.ask('ALERTS{alertname="KtrainFleetSilent",seen_by="controller"}') == 1)
+    assert [uids(job) for job in jobs] == before
+    for job in jobs:
+        signal_launcher(job, 0, signal.SIGCONT)
+    until("all is well", lambda: prometheus.ask('ALERTS{alertname="KtrainFleetSilent"}') < 0)
+    assert [uids(job) for job in jobs] == before
+    assert [reasons(job) for job in jobs] == [[], []]
+    for job in jobs:
+        end(job)
 
 
 def test_an_uninstall_leaves_nothing_behind(release: Path) -> None:

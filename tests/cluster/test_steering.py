@@ -2,10 +2,8 @@
 
 import json
 import time
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -33,13 +31,6 @@ def counting(name: str, image: str, *sets: str) -> Job:
     return job
 
 
-def _in_prometheus(query: str) -> float:
-    """The value that a query has; -1 when it has none."""
-    with urllib.request.urlopen(f"{prometheus.URL}/api/v1/query?query={quote(query)}", timeout=5) as answer:
-        found = json.load(answer)["data"]["result"]
-    return float(found[0]["value"][1]) if found else -1.0
-
-
 def test_requests_are_answered_at_once_and_training_goes_on(cluster: str) -> None:
     job = counting("asked", cluster, "trainer.checkpoint.every=1000step", "trainer.duration=1000step")
     there = Cluster.connect()
@@ -59,8 +50,8 @@ def test_requests_are_answered_at_once_and_training_goes_on(cluster: str) -> Non
     assert "--- rank 1" in stacks.stdout
     assert all("ktrain_trainer/loop.py" in part for part in stacks.stdout.split("--- rank ")[1:])
     # Prometheus scrapes the pods by the name of their port.
-    until("a sample", lambda: _in_prometheus(f'ktrain_step{{pod="{job.name}-worker-0"}}') > 0)
-    assert _in_prometheus(f'sum(ktrain_rank_up{{pod=~"{job.name}-.*"}})') == 2
+    until("a sample", lambda: prometheus.ask(f'ktrain_step{{pod="{job.name}-worker-0"}}') > 0)
+    assert prometheus.ask(f'sum(ktrain_rank_up{{pod=~"{job.name}-.*"}})') == 2
     top = ktrain("top", "-n", NAMESPACE)
     assert any(line.split()[1:4] == ["asked", "training", "2/2"] for line in top.stdout.splitlines()), top.stdout
     events = ktrain("events", job.name, "-n", NAMESPACE)
