@@ -1,6 +1,5 @@
 """The controller's series of jobs: true at the moment of a scrape, well-formed, from the leader only."""
 
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ktrain_controller.state import Release, State
 from ktrain_controller.store import Store
 from tests.controller.operator import Ledger, Operator, Replica, until
 from tests.controller.seen import NOW, job, pod
+from tests.promtool import promtool
 
 HELD = Sample(NOW, None, "no answer")
 PAUSED = State(release=Release(NOW + 60, "StartTimeout", since=NOW - 30)).encode()
@@ -132,7 +132,4 @@ def test_only_the_leader_tells_of_jobs_and_promtool_likes_how(api: Ledger, tmp_p
     assert "ktrain_job_" not in other
     names = {it.name for it in text_string_to_metric_families(leader)}
     assert names >= {it.name.removesuffix("_total") for it in (*series.OWN, *series.OF_JOBS)} - {series.JOB_HELD.name}
-    checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=leader, capture_output=True, text=True, check=False
-    )
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    assert promtool("check", "metrics", stdin=leader) == ""

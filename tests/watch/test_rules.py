@@ -1,13 +1,13 @@
 """Alerts fire when they should, survive what should not stop them, and say what to do."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.promtool import promtool
 from tests.watch.known import FILES, FOREIGN, NOT_YET, asked, exported, recorded, rules
 
 ALERTS = rules("alert")
@@ -19,11 +19,6 @@ REPLACED = re.compile(r"replaced|leads|brings another pod")
 def name(rule: dict[str, Any]) -> str:
     found: str = rule.get("alert") or rule["record"]
     return found
-
-
-def promtool(*args: str | Path) -> None:
-    done = subprocess.run(["promtool", *args], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_reads_the_rules() -> None:

@@ -1,7 +1,6 @@
 """How many series there are, and that Prometheus' own linter likes them."""
 
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ktrain_launcher.board import Board
 from ktrain_launcher.metrics import Identity
 from ktrain_launcher.tally import Tally
 from tests.launcher.test_metrics import board, full, scrape
+from tests.promtool import promtool
 from tests.watch.known import NOT_YET, rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "watch.md"
@@ -68,9 +68,7 @@ def test_the_page_says_what_prometheus_adds() -> None:
 @pytest.mark.parametrize("node", [0, 1])
 @pytest.mark.parametrize("per_rank", [False, True], ids=["aggregated", "per-rank"])
 def test_promtool_has_nothing_to_say_of_a_launchers_page(node: int, per_rank: bool) -> None:
-    page = pod(node, per_rank=per_rank)
-    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert promtool("check", "metrics", stdin=pod(node, per_rank=per_rank)) == ""
 
 
 def test_in_the_aggregated_mode_other_pods_serve_little_and_no_zeros() -> None:
