@@ -38,7 +38,10 @@ class Used:
 class Process:
     """Started now; `is_ready` says when it has read everything."""
 
-    def __init__(self, command: Sequence[str], folder: Path, core: int, is_ready: Callable[[], bool] | None = None):
+    def __init__(
+        self, command: Sequence[str], folder: Path, core: int, is_ready: Callable[[], bool] | None = None, port: int = 0
+    ):
+        self.port = port  # of its pages
         self._out, self._err = folder / "out", folder / "err"
         self._is_ready = is_ready or (lambda: self.has_said("synced"))
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -104,7 +107,7 @@ def controller(folder: Path, core: int) -> Process:
             return False
 
     flags = ["--port", str(port), "--bind", "127.0.0.1"]
-    return Process(["-m", "ktrain_controller", *flags], folder, core, is_ready)
+    return Process(["-m", "ktrain_controller", *flags], folder, core, is_ready, port)
 
 
 def peer(name: str, folder: Path, core: int, *numbers: int) -> Process:

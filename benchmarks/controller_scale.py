@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from _harness import Row, publish
 FAILURES: Final = 0.04  # of the events: each of these needs a decision
 SLOW: Final = 50.0  # events per second, while something else is measured
 TENTHS: Final = 10
+SCRAPES: Final = 10
 LAG_SECONDS: Final = 0.03  # of pods' watches behind those of jobs, when it is counted what is done twice
 KOPF: Final = "kopf, on.event"
 INFORMER: Final = "SharedInformer (tenth x10)"
@@ -68,7 +70,12 @@ def run(api: Api, size: Size, folder: Path, core: int) -> None:
     ours = [first_sync(controller(folder / f"sync-{number}", core)) for number in range(size.rounds)]
     leader = controller(folder / "leader", core)
     leader.wait_until_ready()
-    rows = [*of_sync(ours, kopf, informer), *of_load(api, size, leader), *of_takeover(api, size, leader, folder, core)]
+    rows = [
+        *of_sync(ours, kopf, informer),
+        *of_scrape(leader),
+        *of_load(api, size, leader),
+        *of_takeover(api, size, leader, folder, core),
+    ]
     publish(
         "controller_scale",
         rows,
@@ -97,6 +104,30 @@ def of_sync(ours: Sequence[Used], kopf: Used, informer: Used) -> list[Row]:
         Row("  peak memory, MiB", mib, "MiB", kopf.mib, KOPF, "<= 400 MiB", mib <= 400),
         Row("  peak memory, MiB", mib, "MiB", informer.mib, INFORMER),
     ]
+
+
+# -- its own metrics ---------------------------------------------------------------------------------------------------
+def of_scrape(leader: Process) -> list[Row]:
+    """By Prometheus, of the page with all jobs on it."""
+    leader.wait(lambda: b"ktrain_job_state" in page(leader))  # as soon as it leads
+    took = []
+    for _ in range(SCRAPES):
+        begun = time.monotonic()
+        size = len(page(leader))
+        took.append(1e3 * (time.monotonic() - begun))
+    worst = max(took)
+    return [
+        Row("a scrape of /metrics, ms, median", statistics.median(took), "ms"),
+        Row("  worst", worst, "ms", goal="<= 1000 ms", holds=worst <= 1000),
+        Row("  its page, MB", size / 1e6, "MB"),
+    ]
+
+
+def page(leader: Process) -> bytes:
+    """What Prometheus is served."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{leader.port}/metrics", timeout=30) as answer:
+        found: bytes = answer.read()
+    return found
 
 
 # -- events ------------------------------------------------------------------------------------------------------------

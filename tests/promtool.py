@@ -1,4 +1,4 @@
-"""Prometheus' own tool, and Prometheus itself, from Debian."""
+"""Prometheus' own checker, and its server: of Debian's package `prometheus`; where it is missing, that is said."""
 
 import shutil
 import subprocess
@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 
-def promtool(*args: str | Path, stdin: str | None = None) -> None:
-    """Fails with what it says; where it is not installed, the test is skipped, which CI counts as a failure."""
-    need_prometheus()
+def needs(program: str) -> None:
+    """Skips where it is not installed, which CI counts as a failure."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed; it is in the package `prometheus`")
+
+
+def promtool(*args: str | Path, stdin: str = "") -> str:
+    """What it says; AssertionError with that when it is not content."""
+    needs("promtool")
     done = subprocess.run(["promtool", *args], input=stdin, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-
-
-def need_prometheus() -> None:
-    """Skips the test without it."""
-    if shutil.which("promtool") is None or shutil.which("prometheus") is None:
-        pytest.skip("Prometheus is not installed; `make cluster-setup` installs it")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said

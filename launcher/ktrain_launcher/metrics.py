@@ -143,14 +143,12 @@ class Collector:
                 yield from self._job(series, chief, now)
             elif series.scope == "rank" and self._identity.per_rank:
                 yield from _family(series, _of_ranks(series, ranks, now))
-            elif series.scope == "pod" and (
-                self._is_full or self._identity.node_rank == 0 or series.name in EVERYWHERE
-            ):
+            elif series.scope == "pod" and self._is_served(series):
                 yield from self._pod(series, ranks)
 
-    @property
-    def _is_full(self) -> bool:
-        return self._identity.per_rank
+    def _is_served(self, series: Series) -> bool:
+        me = self._identity
+        return me.per_rank or me.node_rank == 0 or series.name in EVERYWHERE
 
     def _job(self, series: Series, chief: Rank | None, now: float) -> Iterator[Metric]:
         snapshot = _fresh(chief, now, series.name)
@@ -159,8 +157,7 @@ class Collector:
         if series.kind == "histogram":
             yield _histogram(series, snapshot)
         else:
-            values = _of_job(series.name, snapshot)
-            yield from _family(series, _happened(values) if series.name is Name.PHASE and not self._is_full else values)
+            yield from _family(series, self._told(series, _of_job(series.name, snapshot)))
 
     def _pod(self, series: Series, ranks: list[Rank]) -> Iterator[Metric]:
         tally, me = self._tally, self._identity
@@ -173,10 +170,12 @@ class Collector:
                 count, seconds = tally.rendezvous_count, tally.rendezvous_seconds
                 yield SummaryMetricFamily(series.name, series.help, count_value=count, sum_value=seconds)
             case _:
-                values = self._of_pod(series.name, ranks)
-                # Time comes in long pieces: what appears with minutes in it would be lost to increase().
-                is_whole = self._is_full or series.name is Name.BADPUT_SECONDS
-                yield from _family(series, values if is_whole else _happened(values))
+                yield from _family(series, self._told(series, self._of_pod(series.name, ranks)))
+
+    def _told(self, series: Series, values: Values) -> Values:
+        """In the aggregated mode without the zeros of labels, which are most of what 50,000 pods would serve."""
+        is_thin = not self._identity.per_rank and series.name in {*EVERYWHERE, Name.PHASE}
+        return ((labels, value) for labels, value in values if value or not labels) if is_thin else values
 
     def _of_pod(self, name: Name, ranks: list[Rank]) -> Values:
         tally = self._tally
@@ -278,11 +277,6 @@ def _fresh(rank: Rank | None, now: float, name: Name) -> Snapshot | None:
     if rank is None or not rank.is_alive or rank.snapshot is None:
         return None
     return rank.snapshot if name in _TIMES or now - rank.seen <= STALE_SECONDS else None
-
-
-def _happened(values: Values) -> Values:
-    """Without the zeros of labels, which are most of what 50,000 pods would serve."""
-    return ((labels, value) for labels, value in values if value or not labels)
 
 
 def _family(series: Series, values: Values) -> Iterator[Metric]:

@@ -7,8 +7,9 @@ from ktrain_launcher.metrics import CLOSED_LABELS, EVERYWHERE, STALE_SECONDS, TA
 
 _OF_PODS: Final = f"""What the launcher knows by itself.
 
-With `spec.metrics.perRank: false` values of 0 are left out where there is a label (also of `ktrain_phase`), and pods other than
-node 0's serve only {", ".join(f"`{series.name}`" for series in TABLE if series.name in EVERYWHERE)}."""
+With `spec.metrics.perRank: false` pods other than node 0's serve only
+{", ".join(f"`{series.name}`" for series in TABLE if series.name in EVERYWHERE)};
+and of these, as of `ktrain_phase`, no values of 0 where there is a label."""
 _SCOPES: Final[dict[Scope, tuple[str, str]]] = {
     "job": ("The job", "From rank 0, so only the pod that has it serves them."),
     "rank": ("Each rank", "With `spec.metrics.perRank: true`, from the pod that has the rank."),

@@ -132,4 +132,4 @@ def test_only_the_leader_tells_of_jobs_and_promtool_likes_how(api: Ledger, tmp_p
     assert "ktrain_job_" not in other
     names = {it.name for it in text_string_to_metric_families(leader)}
     assert names >= {it.name.removesuffix("_total") for it in (*series.OWN, *series.OF_JOBS)} - {series.JOB_HELD.name}
-    promtool("check", "metrics", stdin=leader)
+    assert promtool("check", "metrics", stdin=leader) == ""

@@ -22,7 +22,6 @@ from ktrain import names
 from ktrain.local.gang import free_port
 from tests.controller.operator import NAMESPACE, Ledger, Operator, Replica, attempt_of, until
 from tests.local.processes import children, named
-from tests.promtool import need_prometheus
 from tests.watch.known import FILES
 
 JOB: Final = "demo"
@@ -141,7 +140,6 @@ def _a_rank(port: int) -> int:
 
 @contextmanager
 def _prometheus(folder: Path, ports: dict[int, int], controller: int) -> Iterator[Prometheus]:
-    need_prometheus()
     config, port = folder / "prometheus.yml", free_port()
     config.write_text(json.dumps(_config(ports, controller)), encoding="utf-8")  # JSON is YAML
     with (folder / "prometheus.log").open("wb") as log:

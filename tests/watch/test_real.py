@@ -6,6 +6,7 @@ import pytest
 
 from hack.dashboards.boards import BOARDS
 from tests.controller.operator import NAMESPACE
+from tests.promtool import needs
 from tests.watch.known import FOREIGN, asked, filled, rules
 from tests.watch.real import JOB, Prometheus, everything
 
@@ -41,6 +42,7 @@ ANNOTATIONS = [pytest.param(chosen(it.expr), id=it.name) for board in BOARDS for
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    needs("prometheus")
     with everything(tmp_path_factory.mktemp("real")) as found:
         yield found
 

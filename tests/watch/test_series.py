@@ -68,7 +68,7 @@ def test_the_page_says_what_prometheus_adds() -> None:
 @pytest.mark.parametrize("node", [0, 1])
 @pytest.mark.parametrize("per_rank", [False, True], ids=["aggregated", "per-rank"])
 def test_promtool_has_nothing_to_say_of_a_launchers_page(node: int, per_rank: bool) -> None:
-    promtool("check", "metrics", stdin=pod(node, per_rank=per_rank))
+    assert promtool("check", "metrics", stdin=pod(node, per_rank=per_rank)) == ""
 
 
 def test_in_the_aggregated_mode_other_pods_serve_little_and_no_zeros() -> None:
