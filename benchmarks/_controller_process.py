@@ -81,6 +81,11 @@ class Process:
         """What it wrote."""
         return self._out.read_text()
 
+    @property
+    def told(self) -> str:
+        """What it wrote to its other stream: the controller's log."""
+        return self._err.read_text()
+
     def has_said(self, word: str) -> bool:
         """Anywhere in its log."""
         return word in self.log

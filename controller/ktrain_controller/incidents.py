@@ -88,7 +88,8 @@ def settles_in(ends: Iterable[Pod], now: float) -> float | None:
 def covers(incident: Incident, pod: Pod, at: float) -> bool:
     """Whether the pod, which ended then, ended by it."""
     # A pod that ended before it was made: the clock was set back meanwhile, and only the ends can be compared.
-    was_there = pod.created <= incident.at or pod.created > at
+    # One that was made in the very second, and lived on, was made in place of the one that ended then.
+    was_there = pod.created < incident.at or pod.created > at or at == incident.at
     return was_there and abs(at - incident.at) <= SAME_SECONDS
 
 

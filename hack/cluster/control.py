@@ -1,5 +1,6 @@
 """The control plane: etcd, API server, controller manager, scheduler and DNS, each a daemon."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hack.cluster import controller, daemons
@@ -8,8 +9,9 @@ from hack.cluster.layout import ADMIN, CONTROL, CONTROL_IP, PKI, RUN, SERVICES
 from hack.cluster.shell import wait
 
 
-def start(binaries: Path) -> None:
-    """All of it; returns when the API answers."""
+def start(binaries: Path, *, more: Mapping[str, Sequence[str]] | None = None) -> None:
+    """All of it, with more flags by a program's name; returns when the API answers."""
+    flags = more or {}
     daemons.start(
         "etcd", CONTROL, binaries / "etcd", "--data-dir", RUN / "etcd", "--unsafe-no-fsync", "--log-level=warn",
         "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
@@ -21,10 +23,11 @@ def start(binaries: Path) -> None:
         "kube-controller-manager", CONTROL, binaries / "kube-controller-manager", f"--kubeconfig={_config('kube-controller-manager')}",
         f"--service-account-private-key-file={PKI}/sa.key", f"--root-ca-file={PKI}/ca.crt", "--leader-elect=false",
         "--bind-address=127.0.0.1", "--node-monitor-period=2s", "--node-monitor-grace-period=12s",
+        *flags.get("kube-controller-manager", ()),
     )  # fmt: skip
     daemons.start(
         "kube-scheduler", CONTROL, binaries / "kube-scheduler", f"--kubeconfig={_config('kube-scheduler')}",
-        "--leader-elect=false", "--bind-address=127.0.0.1",
+        "--leader-elect=false", "--bind-address=127.0.0.1", *flags.get("kube-scheduler", ()),
     )  # fmt: skip
     _start_dns(binaries)
 

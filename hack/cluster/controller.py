@@ -75,11 +75,12 @@ def start(name: str, *flags: str, env: Mapping[str, str] | None = None) -> None:
     """One replica, with the account's token; its log is log/NAME.log."""
     daemons.start(
         name, CONTROL, sys.executable, "-m", "ktrain_controller", f"--lease-namespace={HOME}", f"--bind={CONTROL_IP}",
-        f"--identity={name}", *flags, env={"KUBECONFIG": str(_kubeconfig()), **(env or {})},
+        f"--identity={name}", *flags, env={"KUBECONFIG": str(kubeconfig()), **(env or {})},
     )  # fmt: skip
 
 
-def _kubeconfig() -> Path:
+def kubeconfig() -> Path:
+    """With a token of its account, for a day."""
     token = kubectl("-n", HOME, "create", "token", ACCOUNT, "--duration=24h").strip()
     path = RUN / f"{ACCOUNT}.kubeconfig"
     path.write_text(json.dumps(kubeconfig_document({"token": token}, namespace=HOME)))

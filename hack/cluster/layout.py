@@ -8,7 +8,9 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 KUEUE: Final = "kueue"  # the module with Kueue's definitions
-PREFIX: Final = "ktc"  # of network namespaces and cgroups: `down` removes what begins so
+KWOK: Final = "kwok"  # the module with the program that plays nodes
+# Of network namespaces and cgroups: `down` removes what begins so. Another one, and other folders: another cluster beside it.
+PREFIX: Final = os.environ.get("KTRAIN_CLUSTER_PREFIX") or "ktc"
 
 SERVICES: Final = "10.96.0.0/16"
 CONTROL_IP: Final = "10.200.0.1"
@@ -87,6 +89,7 @@ def nodes_up() -> list[Node]:
 
 def bin_folder() -> Path:
     """The binaries that the pinned modules give; another pin or another way to build, another folder."""
-    pinned = sorted(it for it in (HERE / "go").rglob("*.*") if it.parent.name != KUEUE)  # of which nothing is built
+    others = {KUEUE, KWOK}  # of the former nothing is built, the latter is built by itself
+    pinned = sorted(it for it in (HERE / "go").rglob("*.*") if it.parent.name not in others)
     pins = b"".join(path.read_bytes() for path in (HERE / "binaries.py", *pinned))
     return CACHE / "bin" / hashlib.sha256(pins).hexdigest()[:12]

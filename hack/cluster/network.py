@@ -1,11 +1,13 @@
 """The cluster's network: one namespace for the control plane, one per node, a bridge between them, and no way out."""
 
+import ctypes
 from pathlib import Path
 
 from hack.cluster.layout import CONTROL, CONTROL_IP, Node
 from hack.cluster.shell import inside, run
 
 BRIDGE = "lan"
+_CLONE_NEWNET = 0x40000000
 
 
 def create(nodes: list[Node]) -> None:
@@ -76,6 +78,13 @@ def _join(node: Node) -> None:
 
 def _ip(namespace: str, *words: str) -> None:
     run("ip", "-n", namespace, *" ".join(words).split())
+
+
+def enter() -> None:
+    """This process goes where the control plane is, with the threads and processes that it starts from here on."""
+    with Path("/run/netns", CONTROL).open("rb") as file:  # Python 3.12 has os.setns
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns to {CONTROL}")
 
 
 def exists() -> bool:

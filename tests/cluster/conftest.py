@@ -1,6 +1,5 @@
 """One real cluster for all tests of this folder; the test process itself moves into its network."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -15,15 +14,13 @@ import boto3
 import pytest
 
 from hack.cluster import cluster as testbed
-from hack.cluster import images, s3
+from hack.cluster import images, network, s3
 from hack.cluster.kubectl import apply, kubectl
-from hack.cluster.layout import ADMIN, CONTROL, S3
+from hack.cluster.layout import ADMIN, S3
 from ktrain.history import current_run, read_head
 from ktrain.names import CliExit
 from ktrain.storage import open_storage, scoped
 from tests.cluster.jobs import EXAMPLE, NAMESPACE, SHORT, digest, ktrain
-
-_CLONE_NEWNET = 0x40000000
 
 
 def _missing() -> str:
@@ -60,7 +57,7 @@ def cluster(shared: Path) -> Iterator[str]:
             environment.delenv(name, raising=False)
         with _alone(shared) as users:
             testbed.up(2)
-            _enter(CONTROL)
+            network.enter()
             if _count(users, +1) == 1:
                 _prepare()
             image = images.build("worker")
@@ -75,13 +72,6 @@ def _count(users: Path, change: int) -> int:
     number = int(users.read_text() if users.exists() else "0") + change
     users.write_text(str(number))
     return number
-
-
-def _enter(namespace: str) -> None:
-    """Python 3.12 has os.setns; threads and processes that start from here on are in the namespace too."""
-    with Path("/run/netns", namespace).open("rb") as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"setns to {namespace}")
 
 
 def _prepare() -> None:

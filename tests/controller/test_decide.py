@@ -17,7 +17,7 @@ from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request
 from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind, new_incidents
 from ktrain_controller.observation import Fleet, Observation, Silence
 from ktrain_controller.sample import Sample
-from ktrain_controller.state import Intent, Release, State, read_state
+from ktrain_controller.state import Incident, Intent, Release, State, read_state
 from tests.controller.seen import NOW, beat, failed, incidents, job, node, pod, policy, seen
 
 
@@ -48,6 +48,14 @@ def test_an_end_that_was_counted_is_not_counted_again() -> None:
 def test_one_incident_bounces_many_pods_and_counts_once() -> None:
     found = decision(seen(ends=(failed(0), failed(1, 134, at=NOW - 3))))
     assert len(found.state.incidents) == 1
+
+
+def test_a_successor_that_fails_counts_though_it_was_made_in_the_second_of_the_first_failure() -> None:
+    """The API tells whole seconds, and an operator replaces a pod within one."""
+    ended = failed(uid="successor", created=NOW - 5, at=NOW - 1)
+    state = State(incidents=(Incident(NOW - 5, True, "boom"),), commit=90)
+    found = decision(seen(ends=(ended,), pods=(pod(1), ended), state=state))
+    assert [it.at for it in found.state.incidents] == [NOW - 5, NOW - 1]
 
 
 def test_a_second_failure_without_a_commit_replaces_the_whole_gang_with_the_next_attempt() -> None:
