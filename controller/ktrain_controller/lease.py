@@ -128,8 +128,7 @@ class Lease:
     def _end(self) -> None:
         self._renewed = float("-inf")
         if self._leads:
-            self._leads = False
-            self._on_stop()
+            self._pass_on()
 
     def _try(self, do: Callable[[], None]) -> bool:
         try:
@@ -181,7 +180,13 @@ class Lease:
             self._api.create(LEASE, document)
         else:
             self._patch(record, spec)
-        self._renewed, self.transitions = began, transitions
+        before, self._renewed, self.transitions = self._renewed, began, transitions
+        if self._leads and self._clock() - before >= DEADLINE:
+            self._pass_on()  # while this was under way we did not lead: what came up meanwhile was left lying
+
+    def _pass_on(self) -> None:
+        self._leads = False
+        self._on_stop()
 
     def _release(self) -> None:
         record = self._look()

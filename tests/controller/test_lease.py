@@ -223,6 +223,26 @@ def test_a_stopped_leader_that_nobody_replaced_begins_anew(first: Candidate) -> 
     assert (first.leads, first.told) == (True, ["start", "stop", "start"])
 
 
+def test_a_leader_whose_renewal_took_too_long_begins_anew(
+    first: Candidate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It led before and leads after it; what it was asked in between nobody else will ask again."""
+    first.lease.attempt()
+    pass_time(8, first)
+    patch = cluster.patch
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        first.clock.now += 4
+        assert not first.leads
+        return patch(*args, **kwargs)
+
+    monkeypatch.setattr(cluster, "patch", slow)
+    first.clock.now += 8
+    first.lease.attempt()
+    assert first.leads
+    assert first.told == ["start", "stop", "start"]
+
+
 def test_release_hands_over_at_once(api: type[Endpoint], first: Candidate, second: Candidate) -> None:
     first.lease.attempt()
     second.lease.attempt()
