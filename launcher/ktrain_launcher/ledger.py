@@ -68,6 +68,12 @@ class Ledger:
             self._account = replace(self._account, is_closed=True)
             return self._account
 
+    def left(self) -> Account:
+        """The same, some moments later: others had to be waited for, and it was closed before."""
+        with self._lock:
+            self._account = self._account.spend("start", self._now())
+            return self._account
+
     def account(self) -> Account:
         """As of now."""
         with self._lock:
@@ -120,6 +126,10 @@ class Keeper:
         self._closed.set()
         self._thread.join()
         self._write(self._ledger.close(code))
+
+    def leave(self) -> None:
+        """After the last word: nothing keeps this launcher any more."""
+        self._write(self._ledger.left())
 
     def _keep(self) -> None:
         while not self._closed.wait(LOOK_SECONDS):

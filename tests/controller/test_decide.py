@@ -253,6 +253,13 @@ def test_a_node_that_is_away_for_a_moment_costs_nothing() -> None:
     assert (verdict.decision, verdict.look_again) == (None, 30)
 
 
+def test_a_node_that_took_a_pod_on_a_moment_ago_was_there_then() -> None:
+    """What we know of the node is older than what we know of the pod: its watch is behind."""
+    nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW - 400)}
+    verdict = decide(seen(nodes=nodes, pods=(pod(0), pod(1, created=NOW - 12, started=NOW - 10))))
+    assert (verdict.decision, verdict.look_again) == (None, 30)
+
+
 def test_nodes_that_broke_long_ago_are_asked_again() -> None:
     nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW - 40)}
     state = State(avoid={"node-8": NOW - 1, "node-9": NOW + 100})

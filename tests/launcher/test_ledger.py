@@ -163,3 +163,8 @@ def test_it_is_written_down_at_the_end_and_when_a_checkpoint_is_there() -> None:
     assert found
     assert found.is_closed
     assert found.seconds[PRODUCTIVE] == pytest.approx(20)
+    world.go(3)  # others are waited for
+    keeper.leave()
+    last = newest(run, 0.0)
+    assert last
+    assert (last.until - found.until, last.is_closed) == (3, True)

@@ -50,7 +50,8 @@ def _left(seen: Observation, pod: Pod) -> float:
     """Seconds until its node counts as lost; infinity while there is no sign of it."""
     node = seen.node(pod)
     if node is not None and not node.is_ready:
-        return node.since + seen.limits.node - seen.now
+        # Its kubelet took the pod on: then it was there, whatever we still believe of the node.
+        return max(node.since, pod.started or 0.0) + seen.limits.node - seen.now
     if pod.deleting is not None:  # deletionTimestamp is when it has to be gone
         patience = STUCK_SECONDS if node is not None else seen.limits.node
         return pod.deleting + patience - seen.now
