@@ -1,6 +1,7 @@
 """Quantities with their unit in the text: `30s`, `8Gi`, `10ep`, `500step`, `1e9tok`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -149,3 +150,8 @@ class Span:
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         pattern = _SPAN.pattern.replace("?P<number>", "?:").replace("?P<unit>", "?:")
         return {"type": "string", "pattern": f"^{pattern}$", "examples": ["10ep", "500step", "1e9tok"]}
+
+
+def count_gpus(resources: Mapping[str, object]) -> int:
+    """Of one container or pod, whoever makes them; an amount that is no whole number counts for nothing."""
+    return sum(int(str(it)) for name, it in resources.items() if name.endswith("/gpu") and str(it).isdigit())

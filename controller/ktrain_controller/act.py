@@ -9,6 +9,7 @@ from typing import Any, Final
 from ktrain.cluster import JOB, POD, Cluster
 from ktrain.errors import MissingError, TakenError
 from ktrain.jobs.cancel import failed
+from ktrain.jobs.find import is_running
 from ktrain.names import ANNOTATION_REQUEST
 from ktrain.request import Request as Word
 from ktrain_controller import patches
@@ -144,7 +145,7 @@ class Actor:
                 asked = self._cluster.patch(POD, job.namespace, pod, change)
             except MissingError as error:  # nobody is there to be asked, so whatever was decided is of another gang
                 raise TakenError(f"pod {pod} of job {job.key} has gone") from error
-            if not _is_up(asked):
+            if not is_running(asked):
                 raise TakenError(f"pod {pod} of job {job.key} has ended")
         reach(Point.AFTER_REQUEST)
         self._patch(job, patches.remember(job, state))
@@ -167,10 +168,6 @@ class Actor:
         self._wait()  # the limit of requests; afterwards, because leadership may end meanwhile:
         if not self._is_leader():
             raise NotLeaderError
-
-
-def _is_up(pod: Object) -> bool:
-    return pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
 def _target(pod: Pod, force: tuple[str, ...]) -> tuple[str, str, bool]:

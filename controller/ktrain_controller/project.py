@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from ktrain import names
+from ktrain.units import count_gpus
 from ktrain_controller import api
 from ktrain_controller.model import Exit, Job, Node, Pod
 
@@ -233,8 +234,7 @@ def _gpus(worker: api.Replica) -> int:
     """Of one pod, whoever makes them."""
     spec = worker.template.spec if worker.template else None
     asked = (each.resources or api.Resources() for each in (spec.containers if spec else ()))
-    amounts = [{**(it.requests or {}), **(it.limits or {})} for it in asked]
-    return sum(int(amount) for it in amounts for name, amount in it.items() if name.endswith("/gpu"))
+    return sum(count_gpus({**(it.requests or {}), **(it.limits or {})}) for it in asked)
 
 
 def _newest(annotations: dict[str, str]) -> int:

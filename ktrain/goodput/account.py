@@ -79,12 +79,6 @@ class Account:
         """All of it."""
         return self.until - self.begin
 
-    @property
-    def goodput(self) -> float | None:
-        """Productive share of what is decided, 0 to 1; None before anything is."""
-        decided = sum(self.seconds.values())
-        return self.seconds.get(PRODUCTIVE, 0.0) / decided if decided > 0 else None
-
     def encode(self) -> bytes:
         """As it is kept in storage."""
         document = _Document(

@@ -10,28 +10,22 @@ from ktrain.goodput.account import Account
 from ktrain.names import DIR_METRICS, DIR_STATE, DIR_TIME
 from ktrain.storage import Storage
 
-SAME_SECONDS = 0.001  # of the times in the keys
-
 
 def key_of(begin: float, launched: float) -> str:
     """Of the launcher that began at `launched`, of the job that was submitted at `begin`: the newest sorts last."""
-    return f"{DIR_TIME}/{begin * 1000:014.0f}-{launched * 1000:014.0f}.json"
+    return f"{_of_job(begin)}-{_milliseconds(launched)}.json"
 
 
 def accounts(run: Storage) -> list[Account]:
     """The newest of each job that has worked on this run, as it stood when its launcher was last heard of. StorageError."""
-    last: dict[str, str] = {}
-    for key in sorted(stat.key for stat in run.list(f"{DIR_TIME}/")):
-        last[key.rpartition("-")[0]] = key
-    return [it for key in last.values() if (it := _read(run, key))]
+    return [it for key in _last_keys(run).values() if (it := _read(run, key))]
 
 
 def newest(run: Storage, begin: float | None = None) -> Account | None:
     """Of the job that was submitted then, else of the last one. StorageError."""
-    found = accounts(run)
-    if begin is not None:
-        found = [it for it in found if abs(it.begin - begin) <= SAME_SECONDS]
-    return found[-1] if found else None
+    last = _last_keys(run)
+    keys = list(last.values()) if begin is None else [last[it] for it in (_of_job(begin),) if it in last]
+    return next((it for key in reversed(keys) if (it := _read(run, key))), None)
 
 
 def until_death(run: Storage, account: Account) -> Account:
@@ -41,6 +35,19 @@ def until_death(run: Storage, account: Account) -> Account:
     died = max(_signs(run, account.until), default=account.until)
     doing = "lost_work" if account.doing == "train" else account.doing  # a commit would have been written down
     return replace(account.spend(doing, died), is_closed=True)
+
+
+def _last_keys(run: Storage) -> dict[str, str]:
+    """By job, the first one first."""
+    return {key.rpartition("-")[0]: key for key in sorted(stat.key for stat in run.list(f"{DIR_TIME}/"))}
+
+
+def _of_job(begin: float) -> str:
+    return f"{DIR_TIME}/{_milliseconds(begin)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:014.0f}"
 
 
 def _signs(run: Storage, since: float) -> Iterable[float]:

@@ -1,6 +1,5 @@
 """Where the time of a job went, and what it cost, in words and numbers for people."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,8 +51,3 @@ class Spent:
 def words(reason: str) -> str:
     """A reason as people write it."""
     return reason.replace("_", " ")
-
-
-def gpus(resources: Mapping[str, Any]) -> int:
-    """Of one pod."""
-    return sum(int(amount) for name, amount in resources.items() if name.endswith("/gpu") and str(amount).isdigit())

@@ -8,11 +8,12 @@ from typing import Any
 from ktrain import names
 from ktrain.errors import NotFound
 from ktrain.goodput import accounts, total, until_death
-from ktrain.goodput.tell import Spent, gpus
+from ktrain.goodput.tell import Spent
 from ktrain.history import Head, read_head
 from ktrain.named import NoRunError, find_run
 from ktrain.records import Records, read_records
 from ktrain.storage import Storage
+from ktrain.units import count_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +46,4 @@ def _spent(run_storage: Storage, head: Head | None, spec: Mapping[str, Any]) -> 
     time = total(it.settle(is_done=True) if is_done else it for it in found)
     resolved = spec.get("spec", {})
     nodes = resolved.get("nodes") or 1
-    return Spent(time, gpus(resolved.get("resources", {})) * (nodes if isinstance(nodes, int) else nodes["max"]))
+    return Spent(time, count_gpus(resolved.get("resources", {})) * (nodes if isinstance(nodes, int) else nodes["max"]))

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from ktrain.goodput import Account, total
-from ktrain.goodput.tell import Spent, gpus
+from ktrain.goodput.tell import Spent
 from ktrain.jobs.find import ended, index
 from ktrain.status.observe import Facts
+from ktrain.units import count_gpus
 
 Object = dict[str, Any]
 
@@ -58,7 +59,7 @@ def _has_succeeded(job: Object) -> bool:
 def _gpus(job: Object) -> int:
     worker = job["spec"]["pytorchReplicaSpecs"]["Worker"]
     limits = [it.get("resources", {}).get("limits") or {} for it in worker["template"]["spec"]["containers"]]
-    return int(worker.get("replicas", 1)) * sum(map(gpus, limits))
+    return int(worker.get("replicas", 1)) * sum(map(count_gpus, limits))
 
 
 def _seconds(text: str) -> float:

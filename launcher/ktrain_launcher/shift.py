@@ -31,20 +31,20 @@ class Shift:
             return account.spend(tail, until)
         if snapshot.phase == "train":
             return _work(account, until, *_steps(snapshot))
-        return account.spend(_REASONS.get(snapshot.phase, "start"), until)
+        return account.spend(_reason(snapshot.phase), until)
 
     def doing(self, snapshot: Snapshot | None) -> Doing:
         """What its time is spent on now."""
         if snapshot is None or not snapshot.phase_seconds:
             return "start" if self.tells else "train"
-        return "train" if snapshot.phase == "train" else _REASONS.get(snapshot.phase, "start")
+        return "train" if snapshot.phase == "train" else _reason(snapshot.phase)
 
 
 def _phases(account: Account, snapshot: Snapshot) -> Account:
     sums: dict[str, float] = dict.fromkeys(_REASONS.values(), 0.0)
     for phase, seconds in snapshot.phase_seconds.items():
         if phase != "train":
-            sums[_REASONS.get(phase, "start")] += seconds
+            sums[_reason(phase)] += seconds
     train = snapshot.phase_seconds.get("train", 0.0)
     waited = min(train, snapshot.data_wait_seconds)
     committed = min(train - waited, snapshot.committed_seconds)
@@ -52,6 +52,10 @@ def _phases(account: Account, snapshot: Snapshot) -> Account:
     end = account.until + sum(snapshot.phase_seconds.values())
     left = account.add({**sums, PRODUCTIVE: committed}).work(train - waited - committed, *_steps(snapshot))
     return replace(left, until=end)
+
+
+def _reason(phase: str) -> Reason:
+    return _REASONS.get(phase, "start")  # also for one that only a later ktrain knows
 
 
 def _steps(snapshot: Snapshot) -> tuple[int, int]:

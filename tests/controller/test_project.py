@@ -87,6 +87,17 @@ def test_when_a_pod_was_deleted_and_when_it_has_to_be_gone() -> None:
     assert (found.deleting - found.deleted, found.deleted, found.is_up) == (35, when("2026-11-21T10:00:00Z"), False)
 
 
+@pytest.mark.parametrize(
+    ("amount", "gpus"), [("8", 8), (8, 8), ("1k", 0), ("many", 0)], ids=["text", "number", "suffix", "word"]
+)
+def test_an_amount_of_gpus_that_is_none_does_not_lose_the_job(amount: str | int, gpus: int) -> None:
+    _, document = render(job_file())
+    document["metadata"] |= {"uid": "u", "resourceVersion": "5", "creationTimestamp": "2026-11-21T10:00:00Z"}
+    containers = document["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+    containers[0]["resources"] = {"limits": {"nvidia.com/gpu": amount}}
+    assert only(document, jobs(odd)).gpus == gpus
+
+
 def test_a_job_as_render_makes_it() -> None:
     _, document = render(job_file(nodes=3, ttl="1d"), attempt=4)
     document["metadata"] |= {"uid": "j", "resourceVersion": "9"}

@@ -5,8 +5,9 @@ import random
 import pytest
 
 from ktrain.goodput import BADPUT, PRODUCTIVE, Account, Pending, accounts, key_of, newest, total, until_death
-from ktrain.goodput.tell import Spent, gpus
+from ktrain.goodput.tell import Spent
 from ktrain.storage.memory import MemoryStorage
+from ktrain.units import count_gpus
 
 
 def whole(account: Account) -> float:
@@ -99,5 +100,5 @@ def test_people_are_told_the_most_first_and_the_cost() -> None:
 
 
 def test_gpus_of_any_make_count() -> None:
-    assert gpus({"cpu": 8, "nvidia.com/gpu": 4, "memory": "1Gi"}) == 4
-    assert gpus({"amd.com/gpu": "2", "gpu-memory": 3}) == 2
+    assert count_gpus({"cpu": 8, "nvidia.com/gpu": 4, "memory": "1Gi"}) == 4
+    assert count_gpus({"amd.com/gpu": "2", "gpu-memory": 3}) == 2
