@@ -26,14 +26,14 @@ tools: setup
 test: lint tools  ## Lint, then every test; those on a real cluster last (Linux, root and Go; the first time 12 minutes more).
 	@# Scanners of the chart; without Go some of them are missing, which is said.
 	@$(BIN)/python -m hack.chart || true
-	$(PYTEST) -n 2 --dist worksteal --ignore tests/cluster
+	$(PYTEST) -n auto --maxprocesses 8 --dist worksteal --ignore tests/cluster
 	@$(BIN)/python -m hack.cluster images || true
 	@# Tests that take a part of the cluster away run by themselves, after all others.
 	KTRAIN_KEEP_CLUSTER=1 $(PYTEST) tests/cluster -n 3 --dist loadfile -m "not alone" --timeout 900 || { $(BIN)/python -m hack.cluster down; exit 1; }
 	$(PYTEST) tests/cluster -m alone --timeout 900
 
 test-fast: tools  ## The tests that take less than three minutes together.
-	$(PYTEST) -n 2 -m "not slow"
+	$(PYTEST) -n auto --maxprocesses 8 -m "not slow"
 
 lint: setup  ## Format, ruff, mypy strict, import contracts.
 	$(BIN)/ruff format --check

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import uuid
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,6 +15,8 @@ from ktrain.voice import Voice
 from ktrain_controller.controller import Controller
 from ktrain_controller.observation import Limits
 from ktrain_controller.options import Options
+
+WEEK: Final = 604_800  # seconds; nobody means a longer patience
 
 
 def main(
@@ -37,17 +39,30 @@ def main(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", envvar="KTRAIN_DRY_RUN", help="Decide, tell by Events, and change nothing.")
     ] = False,
-    port: Annotated[int, typer.Option(envvar="KTRAIN_PORT", help="Of /metrics, /healthz and /readyz.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="KTRAIN_PORT", help="Of /metrics, /healthz and /readyz.")
+    ] = 8080,
     bind: Annotated[str, typer.Option(envvar="KTRAIN_BIND", help="Address of the pages; empty: all.")] = "",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Jobs looked at side by side.")] = 4,
-    requests_per_second: Annotated[float, typer.Option(min=1, help="Writes to the API server, at most.")] = 100,
+    requests_per_second: Annotated[
+        float,
+        typer.Option(min=1, max=10_000, help="Changes of jobs, pods and Workloads, at most; Events come besides."),
+    ] = 100,
     actions_per_minute: Annotated[int, typer.Option(min=1, help="Interruptions over all jobs, at most.")] = 60,
-    start_seconds: Annotated[float, typer.Option(min=1, help="One pod may wait while its peers hold resources.")] = 600,
-    node_seconds: Annotated[float, typer.Option(min=1, help="A node may be NotReady.")] = 40,
-    silent_seconds: Annotated[float, typer.Option(min=1, help="A launcher may be silent.")] = 90,
-    hang_margin_seconds: Annotated[float, typer.Option(min=1, help="A launcher may leave a hang to us.")] = 60,
-    straggler_seconds: Annotated[float, typer.Option(min=1, help="Over so long the work of ranks is compared.")] = 60,
-    sample_seconds: Annotated[float, typer.Option(min=1, help="Between two autoscale queries of a job.")] = 15,
+    start_seconds: Annotated[
+        float, typer.Option(min=1, max=WEEK, help="One pod may wait while its peers hold resources.")
+    ] = 600,
+    node_seconds: Annotated[float, typer.Option(min=1, max=WEEK, help="A node may be NotReady.")] = 40,
+    silent_seconds: Annotated[float, typer.Option(min=1, max=WEEK, help="A launcher may be silent.")] = 90,
+    hang_margin_seconds: Annotated[
+        float, typer.Option(min=1, max=WEEK, help="A launcher may leave a hang to us.")
+    ] = 60,
+    straggler_seconds: Annotated[
+        float, typer.Option(min=1, max=WEEK, help="Over so long the work of ranks is compared.")
+    ] = 60,
+    sample_seconds: Annotated[
+        float, typer.Option(min=1, max=WEEK, help="Between two autoscale queries of a job.")
+    ] = 15,
     identity: Annotated[str, typer.Option(help="In the Lease; empty: host and a new id.")] = "",
 ) -> None:
     """Keep ktrain's jobs alive: restarts, hangs, dead nodes, deadlines, autoscaling."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ktrain.cluster import JOB, POD, Cluster
+from ktrain.cluster import EVENT, JOB, POD, Cluster
 from ktrain.errors import MissingError, TakenError
 from ktrain.jobs.cancel import failed
 from ktrain.jobs.find import is_running
@@ -63,7 +63,7 @@ class Actor:
             case Sweep(pods):
                 self._delete(seen.job, pods)
             case Suspend(None) | Resume(None) as deed:
-                self._set_suspended(deed, decision.state, seen.job)
+                self._set_suspended(deed, decision.state, seen)
             case Suspend() | Deactivate() | Resume() as deed:
                 self._through_kueue(deed, decision.state, seen)
             case Request() as deed:
@@ -72,7 +72,14 @@ class Actor:
                 self._give_up(decision, seen)
             case Remove():
                 self._guard()
-                self._cluster.delete(JOB, seen.job.namespace, seen.job.name, uid=seen.job.uid)
+                me = seen.job
+                self._cluster.delete(JOB, me.namespace, me.name, uid=me.uid, version=me.version)
+
+    def tell(self, event: Object) -> None:
+        """Posts an Event, or raises as `act` does; TakenError: it is there. No change of the cluster waits its turn for it."""
+        if not self._is_leader():
+            raise NotLeaderError
+        self._cluster.create(EVENT, event)
 
     def _restart(self, deed: Restart, state: State, seen: Observation) -> None:
         job = seen.job
@@ -89,8 +96,12 @@ class Actor:
         named = {pod.uid: pod for pod in seen.pods if pod.uid in state.intent.uids}
         self._delete(job, tuple(_target(pod, state.intent.force) for pod in named.values()))
 
-    def _set_suspended(self, deed: Suspend | Resume, state: State, job: Job) -> None:
-        self._patch(job, patches.suspended(job, state, suspend=isinstance(deed, Suspend)))
+    def _set_suspended(self, deed: Suspend | Resume, state: State, seen: Observation) -> None:
+        change = patches.suspended(seen.job, state, suspend=isinstance(deed, Suspend))
+        if isinstance(deed, Suspend) and state.avoid:  # the next attempt is made by the template as it is then
+            whole, avoid = self._whole(seen.job), state.avoided(seen.now)
+            change = patches.reshaped(change, whole, avoid=avoid, before=seen.state.avoid, replicas=None)
+        self._patch(seen.job, change)
         if isinstance(deed, Suspend):
             reach(Point.AFTER_SUSPEND)
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ktrain.spec.platform import Restart
-from ktrain_controller.state import Incident
+from ktrain_controller.state import MAX_INCIDENTS, Incident
 
 
 def charged(incidents: Iterable[Incident], restart: Restart, now: float) -> list[Incident]:
@@ -13,5 +13,5 @@ def charged(incidents: Iterable[Incident], restart: Restart, now: float) -> list
 
 
 def is_spent(incidents: Iterable[Incident], restart: Restart, now: float) -> bool:
-    """Whether there has been one more than the budget allows."""
-    return len(charged(incidents, restart, now)) > restart.max
+    """Whether there has been one more than the budget allows; a larger one than can be remembered would have no end."""
+    return len(charged(incidents, restart, now)) > min(restart.max, MAX_INCIDENTS - 1)

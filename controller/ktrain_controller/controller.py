@@ -20,7 +20,9 @@ from ktrain_controller.heartbeats import Heartbeats
 from ktrain_controller.lease import Lease
 from ktrain_controller.limit import Allowance, Limiter
 from ktrain_controller.metrics import Metrics
+from ktrain_controller.observation import Fleet
 from ktrain_controller.options import Options
+from ktrain_controller.outage import Outage
 from ktrain_controller.prometheus import Prometheus
 from ktrain_controller.queue import WorkQueue
 from ktrain_controller.reconcile import Reconciler
@@ -43,6 +45,7 @@ class Controller:
         self.queue = WorkQueue(clock=time.monotonic, on_taken=self.metrics.waited.observe)
         self.watches = Watches.of(cluster, options.namespace, self.metrics, say, has_nodes=options.has_nodes)
         self._ends = Ends(self._now)
+        self._outage = Outage(say)
         self._heartbeats = Heartbeats(
             self.watches.pods.store, now=self._now, wake=self.queue.add, metrics=self.metrics, say=say,
             window=options.limits.straggler,
@@ -81,7 +84,7 @@ class Controller:
         world = World(
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
-            fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0),
+            fleet=self._fleet,
             beat=self._heartbeats.beats.get, earlier=self._heartbeats.earlier.get,
             silence=self._heartbeats.scraper.silence,
             sample=self._sampler.samples.get if self._sampler else lambda _key: None, limits=self._options.limits,
@@ -113,13 +116,21 @@ class Controller:
         found = self._cluster.server_time
         return time.time() if found is None else found
 
+    def _fleet(self) -> Fleet:
+        return Fleet(
+            is_blind=self._heartbeats.are_most_silent, is_cut_off=self._outage.is_wide, may_act=self._allowance.left > 0
+        )
+
     def _may_act(self) -> bool:
         return self._lease.is_leader and self.watches.are_synced
 
     # -- events --------------------------------------------------------------------------------------------------------
     def _listen(self) -> None:
+        self.watches.jobs.store.listen(self._ends.follow)
         self.watches.pods.store.listen(self._ends.hear)
         self.watches.pods.store.listen(self._heartbeats.follow)
+        if self.watches.nodes:
+            self.watches.nodes.store.listen(self._outage.follow)  # before those whom it is about are woken
         self.watches.wake(self.queue.add)
 
     def _wait_for_lists(self) -> bool:
@@ -150,6 +161,7 @@ class Controller:
         ask(series.WATCH_AGE, self._ages)
         ask(series.RELISTS, self._relists)
         ask(series.SILENT, lambda: float(self._heartbeats.scraper.silent_share()[0]))
+        ask(series.NODES_AWAY, lambda: float(self._outage.num_away))
         ask(series.ASKED, lambda: float(self._heartbeats.scraper.silent_share()[1]))
         return {"/metrics": self._metrics_page, "/healthz": self._healthz, "/readyz": self._readyz}
 

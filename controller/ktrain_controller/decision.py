@@ -91,7 +91,7 @@ class Decision:
     @property
     def is_destructive(self) -> bool:
         """Whether it ends pods that might be training."""
-        return isinstance(self.deed, Restart | Suspend | GiveUp | Remove)
+        return isinstance(self.deed, Restart | Suspend | GiveUp)
 
 
 @dataclass(frozen=True, slots=True)

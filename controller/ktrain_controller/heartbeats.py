@@ -8,7 +8,6 @@ from ktrain_controller import pace
 from ktrain_controller.beat import Beat
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Pod
-from ktrain_controller.observation import Fleet
 from ktrain_controller.scrape import Scraper
 from ktrain_controller.store import Store
 
@@ -47,10 +46,11 @@ class Heartbeats:
         self.beats.pop(key, None)
         self.earlier.pop(key, None)
 
-    def fleet(self, *, may_act: bool) -> Fleet:
+    @property
+    def are_most_silent(self) -> bool:
         """One silent launcher is its own trouble; when most fall silent at once it is the network's, or ours."""
         silent, asked = self.scraper.silent_share()
-        return Fleet(is_blind=silent >= FEW and 2 * silent > asked, may_act=may_act)
+        return silent >= FEW and 2 * silent > asked
 
     def _hear(self, key: str, beat: Beat) -> None:
         self._compare(key, beat)

@@ -62,6 +62,12 @@ class Allowance:
             self._taken.append(self._clock())
             return True
 
+    def give_back(self) -> None:
+        """It was not done after all."""
+        with self._lock:
+            if self._taken:
+                self._taken.pop()
+
     @property
     def left(self) -> int:
         """How many may be done now."""

@@ -82,6 +82,7 @@ class Job:
     newest_attempt: int = 0  # that it was ever given: Kueue may have put the template back since
     since: float = 0.0  # of the phase
     gpus: int = 0  # that one pod asks for
+    odd: str = ""  # what somebody has made of it that nobody can decide by
 
     @property
     def key(self) -> str:

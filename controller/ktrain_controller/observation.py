@@ -16,6 +16,7 @@ class Fleet:
     """What is known of all jobs together."""
 
     is_blind: bool = False  # so many launchers are silent at once that it is the network, or us
+    is_cut_off: bool = False  # so many nodes are not ready at once that it is the way to them
     may_act: bool = True  # whether this minute's allowance of interruptions has something left
 
 

@@ -27,6 +27,8 @@ class Options:
     @property
     def lost(self) -> list[str]:
         """What it cannot do as it was told to run, for its log."""
-        nodes = "nodes are not read: one that died or is about to is not noticed, and none is avoided"
+        nodes = (
+            "nodes are not read: one that died or is about to is noticed, and avoided, only when it cannot end a pod"
+        )
         prometheus = "no --prometheus: nothing is autoscaled"
         return [nodes] * (not self.has_nodes) + [prometheus] * (not self.prometheus)

@@ -18,6 +18,7 @@ from ktrain_controller.model import Exit, Job, Node, Pod
 
 T = TypeVar("T")
 MAX_MESSAGE: Final = 500
+MAX_DIGITS: Final = 10  # of an attempt
 JOB_NAME: Final = "training.kubeflow.org/job-name"
 LEAVING_TAINTS: Final = (
     "aws-node-termination-handler/", "cloud.google.com/impending-node-termination", "karpenter.sh/disrupted",
@@ -200,6 +201,7 @@ def _job(it: api.Job) -> Job:
     worker = (it.spec.pytorch_replica_specs or {}).get("Worker") or api.Replica()
     held = [each for each in status.conditions or () if each.status == "True"]
     ending = next((each for each in held if each.type in {"Succeeded", "Failed"}), None)
+    attempt = _attempt(worker, annotations)
     newest = ending or (held[-1] if held else api.Condition(type="Created"))
     return Job(
         namespace=sys.intern(meta.namespace),
@@ -207,7 +209,7 @@ def _job(it: api.Job) -> Job:
         uid=meta.uid,
         version=meta.resource_version,
         created=when(meta.creation_timestamp) or 0,
-        attempt=_attempt(worker, annotations),
+        attempt=_number(attempt) or 0,
         replicas=1 if worker.replicas is None else worker.replicas,
         is_suspended=bool(it.spec.run_policy and it.spec.run_policy.suspend),
         queue=sys.intern(labels.get(names.LABEL_QUEUE, "")),
@@ -219,15 +221,15 @@ def _job(it: api.Job) -> Job:
         newest_attempt=_newest(annotations),
         since=when(newest.last_transition_time) or when(meta.creation_timestamp) or 0,
         gpus=_gpus(worker),
+        odd="" if _number(attempt) is not None else f"{names.ANNOTATION_ATTEMPT} of its template is {attempt[:50]!r}",
     )
 
 
-def _attempt(worker: api.Replica, annotations: dict[str, str]) -> int:
+def _attempt(worker: api.Replica, annotations: dict[str, str]) -> str:
     """The template's, which new pods get; the job's own annotation only repeats it."""
     meta = worker.template.metadata if worker.template else None
     given = (meta.annotations or {}) if meta else {}
-    text = given.get(names.ANNOTATION_ATTEMPT) or annotations.get(names.ANNOTATION_ATTEMPT) or "0"
-    return int(text)
+    return given.get(names.ANNOTATION_ATTEMPT) or annotations.get(names.ANNOTATION_ATTEMPT) or "0"
 
 
 def _gpus(worker: api.Replica) -> int:
@@ -239,8 +241,11 @@ def _gpus(worker: api.Replica) -> int:
 
 def _newest(annotations: dict[str, str]) -> int:
     """The job's own, which only we write; whatever somebody else has put there is none."""
-    text = annotations.get(names.ANNOTATION_ATTEMPT, "")
-    return int(text) if text.isdecimal() else 0
+    return _number(annotations.get(names.ANNOTATION_ATTEMPT, "")) or 0
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 def _node(it: api.Node) -> Node:

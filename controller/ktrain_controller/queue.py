@@ -9,6 +9,9 @@ from typing import Final
 
 FIRST_DELAY: Final = 0.005
 LAST_DELAY: Final = 1000.0
+LONGEST_WAIT: Final = 86_400.0
+"""Who wishes for later is asked again: of what is decades away, by an annotation that somebody has garbled, no lock can wait."""
+
 _DOUBLINGS: Final = 20  # enough to come from the first delay to the last
 _SPARE: Final = 64  # outdated entries that are not worth tidying up
 
@@ -45,12 +48,12 @@ class WorkQueue:
             self._add(key, self._clock())
 
     def add_after(self, key: str, seconds: float) -> None:
-        """Then; the earlier wish wins."""
+        """Then, or in a day; the earlier wish wins."""
         if seconds <= 0:
             self.add(key)
             return
         with self._changed:
-            self._delay(key, self._clock() + seconds)
+            self._delay(key, self._clock() + min(seconds, LONGEST_WAIT))
 
     def add_failed(self, key: str) -> None:
         """Later, and later each time until it is forgotten; not when all others come that failed with it."""

@@ -31,6 +31,9 @@ class Reading:
 
 def read(job: Job) -> Reading:
     """Total: whatever somebody has written there."""
+    if job.odd:
+        message = f"{job.odd}, which is no attempt; nothing is decided about this job"
+        return Reading(None, State(), Problem("JobUnreadable", message, _mark(job.odd)))
     try:
         policy = read_policy(job.policy)
     except ValidationError as error:

@@ -5,14 +5,14 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from ktrain.cluster import EVENT, Cluster
+from ktrain.cluster import Cluster
 from ktrain.errors import ClusterError, ForbiddenError, NoKindError, TakenError
 from ktrain.jobs.workload import find_workload
 from ktrain.voice import Say
 from ktrain_controller import tell
 from ktrain_controller.act import Actor
 from ktrain_controller.decide import decide
-from ktrain_controller.decision import Decision, Sweep
+from ktrain_controller.decision import Decision, Record, Remove, Request, Sweep, Verdict
 from ktrain_controller.failpoint import Point, reach
 from ktrain_controller.latency import Latency
 from ktrain_controller.limit import Allowance
@@ -25,6 +25,7 @@ from ktrain_controller.world import World
 
 SOON: Final = 5.0  # after an action, when nothing else wakes us
 REMEMBERED: Final = 100_000  # names of Events
+REHEARSED: Final = 8  # decisions of one look, none of which ends a pod
 
 
 class Reconciler:
@@ -57,13 +58,31 @@ class Reconciler:
         seen = self._world.observe(job, reading.policy, reading.state)
         self._latency.look(seen)
         is_told = self._tell(job, seen.state.decisions, seen.now)
-        verdict = decide(seen)
-        if verdict.needs_workload:
-            seen = self._with_workload(seen)
-            verdict = decide(seen)
+        if self._is_dry:
+            return self._rehearse(seen)
+        seen, verdict = self._decide(seen)
         if verdict.decision is not None:
-            return self._carry_out(verdict.decision, seen, verdict.look_again)
+            return self._carry_out(verdict.decision, seen)
         return verdict.look_again if is_told else min(SOON, verdict.look_again or SOON)
+
+    def _rehearse(self, seen: Observation) -> float | None:
+        """A dry run writes nothing down: what was only that is taken as done, or it would keep the rest from being decided."""
+        for _ in range(REHEARSED):
+            seen, verdict = self._decide(seen)
+            if verdict.decision is None:
+                break
+            self._announce(verdict.decision, seen)
+            if not isinstance(verdict.decision.deed, Record | Request):
+                break
+            seen = replace(seen, state=verdict.decision.state)
+        return verdict.look_again
+
+    def _decide(self, seen: Observation) -> tuple[Observation, Verdict]:
+        verdict = decide(seen)
+        if not verdict.needs_workload:
+            return seen, verdict
+        known = self._with_workload(seen)
+        return known, decide(known)
 
     def _with_workload(self, seen: Observation) -> Observation:
         try:
@@ -72,10 +91,9 @@ class Reconciler:
             found = None
         return replace(seen, workload=found, has_workload_read=True)
 
-    def _carry_out(self, decision: Decision, seen: Observation, look_again: float | None) -> float | None:
-        if self._is_dry:
-            self._announce(decision, seen)
-            return look_again
+    def _carry_out(self, decision: Decision, seen: Observation) -> float | None:
+        if isinstance(decision.deed, Remove) and not self._tell_end(seen.job, decision):
+            return SOON
         if decision.is_destructive and not self._allowance.take():
             self._say("held_back", job=seen.job.key, policy=decision.policy, reason=decision.reason)
             return SOON
@@ -83,6 +101,8 @@ class Reconciler:
         try:
             self._actor.act(decision, seen)
         except TakenError:  # the watch has not brought the newest version yet; it will, and wake us
+            if decision.is_destructive:
+                self._allowance.give_back()
             return 1.0
         self._metrics.decided(decision)
         self._latency.begin(decision, seen)
@@ -109,6 +129,11 @@ class Reconciler:
             is_told &= self._post(job, past, tell.event_name(job, past))
         return is_told
 
+    def _tell_end(self, job: Job, decision: Decision) -> bool:
+        """Beforehand, once: nobody will read the state of an object that is gone."""
+        name = tell.problem_name(job, decision.policy, decision.reason)
+        return name in self._told or self._post(job, decision.state.decisions[-1], name)
+
     def _tell_problem(self, job: Job, problem: Problem) -> None:
         name = tell.problem_name(job, problem.mark, problem.reason)
         if name not in self._told:
@@ -128,7 +153,7 @@ class Reconciler:
     def _post(self, job: Job, past: Past, name: str) -> bool:
         """Whether it is there."""
         try:
-            self._cluster.create(EVENT, tell.event(job, past, name))
+            self._actor.tell(tell.event(job, past, name))
         except TakenError:  # a controller before us has told it
             self._say("told_before", job=job.key, reason=past.reason)
         except ForbiddenError as error:  # trying again would not help

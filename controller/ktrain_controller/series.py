@@ -49,10 +49,13 @@ RELISTS: Final = Series(
 )  # fmt: skip
 ASKED: Final = Series("ktrain_controller_asked_launchers", "gauge", "Jobs whose launcher was asked lately.")
 SILENT: Final = Series("ktrain_controller_silent_launchers", "gauge", "Of these, jobs whose launcher does not answer.")
+NODES_AWAY: Final = Series(
+    "ktrain_controller_nodes_not_ready", "gauge", "Nodes that are not ready, as far as it may look."
+)
 
 OWN: Final = (
     LEADER, DECISIONS, RECONCILE, FAILURES, QUEUE_DEPTH, WAITED, DETECTION, RESTART, JOBS, PODS, WATCH_AGE, RELISTS, ODD,
-    SCRAPES, ASKED, SILENT, HELD,
+    SCRAPES, ASKED, SILENT, HELD, NODES_AWAY,
 )  # fmt: skip
 
 _JOB: Final = ("namespace", "ktrain_job")

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
+import msgspec
+
 FORMAT: Final = 1
 MAX_DECISIONS: Final = 8
 MAX_INCIDENTS: Final = 200
 MAX_TEXT: Final = 300
+END_OF_TIME: Final = 1e11
+"""Unix seconds; beyond it there are no dates, so that no Event could tell of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Incident:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """From JSON."""
-        return cls(float(document["at"]), bool(document["is_charged"]), str(document["what"]))
+        return cls(_time(document["at"]), bool(document["is_charged"]), str(document["what"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Release:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """From JSON."""
-        return cls(float(document["until"]), str(document["reason"]), float(document.get("since", 0)))
+        return cls(_time(document["until"]), str(document["reason"]), _time(document.get("since", 0)))
 
     @property
     def mark(self) -> str:
@@ -74,7 +78,7 @@ class Past:
     def read(cls, document: Mapping[str, Any]) -> Self:
         """From JSON."""
         return cls(
-            float(document["at"]), str(document["policy"]), str(document["reason"]), str(document.get("message", ""))
+            _time(document["at"]), str(document["policy"]), str(document["reason"]), str(document.get("message", ""))
         )
 
 
@@ -95,7 +99,13 @@ class State:
 
     def encode(self) -> str:
         """The annotation's value."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"))
+        text = json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"), ensure_ascii=False)
+        # The words of user code may have halves of characters in them, which no reader takes.
+        return text.encode(errors="replace").decode()
+
+    def avoided(self, now: float) -> tuple[str, ...]:
+        """Nodes that broke, and not too long ago."""
+        return tuple(sorted(node for node, until in self.avoid.items() if until > now))
 
     def note(self, past: Past) -> Self:
         """With one more decision."""
@@ -112,8 +122,8 @@ def read_state(text: str) -> State:
     if not text:
         return State()
     try:
-        return _read(json.loads(text))
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        return _read(msgspec.json.decode(text))  # which takes no NaN, no infinity and no half of a character
+    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"it has no {error}" if isinstance(error, KeyError) else str(error)) from error
 
 
@@ -126,10 +136,17 @@ def _read(document: Mapping[str, Any]) -> State:
         incidents=tuple(Incident.read(it) for it in document.get("incidents", ())),
         commit=int(document.get("commit", -1)),
         release=Release.read(release) if release else None,
-        releases=tuple(float(at) for at in document.get("releases", ())),
-        avoid={str(name): float(until) for name, until in document.get("avoid", {}).items()},
-        asked={str(name): float(at) for name, at in document.get("asked", {}).items()},
-        scaled_at=float(document.get("scaled_at", 0)),
-        started=float(document.get("started", 0)),
+        releases=tuple(_time(at) for at in document.get("releases", ())),
+        avoid={str(name): _time(until) for name, until in document.get("avoid", {}).items()},
+        asked={str(name): _time(at) for name, at in document.get("asked", {}).items()},
+        scaled_at=_time(document.get("scaled_at", 0)),
+        started=_time(document.get("started", 0)),
         decisions=tuple(Past.read(it) for it in document.get("decisions", ())),
     )
+
+
+def _time(value: Any) -> float:
+    found = float(value)
+    if not 0 <= found < END_OF_TIME:
+        raise ValueError(f"{found:g} is no time")
+    return found

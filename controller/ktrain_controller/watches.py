@@ -15,6 +15,7 @@ from ktrain_controller.model import Job, Node, Pod
 from ktrain_controller.store import Store
 from ktrain_controller.watch import Reflector
 
+WELL: Final = (True, "")
 OURS: Final = f"{names.MANAGED_BY}=ktrain"
 
 
@@ -76,8 +77,15 @@ class Watches:
             self.nodes.store.listen(partial(self._wake_by_node, add))
 
     def _wake_by_node(self, add: Callable[[str], object], old: Node | None, new: Node | None) -> None:
-        if old and new and (old.is_ready, old.notice) == (new.is_ready, new.notice):
-            return  # a kubelet's report that all is as it was
+        # A kubelet's report that all is as it was; or a new one, of which the first list of a large cluster has thousands,
+        # and for each all pods would be looked through.
+        if new and _word(new) == (_word(old) if old else WELL):
+            return
         name = (new or old).name  # type: ignore[union-attr]
         for owner in dict.fromkeys(pod.owner for pod in self.pods.store.all() if pod.node == name):
             add(owner)
+
+
+def _word(node: Node) -> tuple[bool, str]:
+    """What its jobs have to know."""
+    return node.is_ready, node.notice

@@ -24,9 +24,11 @@ class Workers:
 
     def start(self, number: int) -> None:
         """So many."""
-        self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(number)]
-        for thread in self._threads:
+        self._threads = []
+        for n in range(number):
+            thread = threading.Thread(target=self._work, name=f"worker-{n}", daemon=True)
             thread.start()
+            self._threads.append(thread)  # not before: the page of health would take it for dead
 
     @property
     def are_alive(self) -> bool:

@@ -1,7 +1,6 @@
 """JSON Schemas that kubeconform reads: Kubernetes' from a package, the Prometheus operator's from its definitions."""
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +8,8 @@ import kubernetes_validate
 import yaml
 
 from hack.chart.helm import Object
-from hack.cluster.shell import run
+from hack.cluster import monitoring
 
-_MODULE: Final = Path(__file__).parent / "go" / "monitors"
-_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator"
 _FILE: Final = "{{.ResourceKind}}{{.KindSuffix}}.json"  # in kubeconform's own words
 _KINDS: Final = ("podmonitor", "servicemonitor", "prometheusrule")
 
@@ -33,9 +30,10 @@ def of_kubernetes(version: str, folder: Path) -> str:
 
 def of_monitors(folder: Path) -> str:
     """The same for monitors and rules."""
-    sources = _sources() / "example" / "prometheus-operator-crd"
     for kind in _KINDS:
-        definition = yaml.safe_load((sources / f"monitoring.coreos.com_{kind}s.yaml").read_text(encoding="utf-8"))
+        definition = yaml.safe_load(
+            (monitoring.definitions() / f"monitoring.coreos.com_{kind}s.yaml").read_text(encoding="utf-8")
+        )
         (version,) = definition["spec"]["versions"]
         schema = strict(version["schema"]["openAPIV3Schema"])
         (folder / f"{kind}-monitoring-v1.json").write_text(json.dumps(schema), encoding="utf-8")
@@ -54,8 +52,3 @@ def strict(schema: Object) -> Object:
 
 def _strict_each(properties: Object) -> Object:
     return {name: strict(value) for name, value in properties.items()}
-
-
-def _sources() -> Path:
-    settings = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    return Path(json.loads(run("go", "mod", "download", "-json", _OPERATOR, cwd=_MODULE, env=settings))["Dir"])

@@ -22,12 +22,15 @@ def helm(*args: str | Path) -> str:
     return run(_HELM, *args)
 
 
-def text(values: Object | None = None, *, chart: Path = CHART, monitors: bool = True, kubernetes: str = "1.37") -> str:
-    """The chart as release `ktrain`, one document an object; with or without the Prometheus operator's kinds."""
+def text(
+    values: Object | None = None, *, chart: Path = CHART, monitors: bool = True, kubernetes: str = "1.37",
+    release: str = "ktrain", namespace: str = NAMESPACE,
+) -> str:  # fmt: skip
+    """One document an object; with or without the Prometheus operator's kinds."""
     known = ("--api-versions", MONITORS) if monitors else ()
     version = f"--kube-version=v{kubernetes}.0"
     return run(
-        _HELM, "template", "ktrain", chart, "--namespace", NAMESPACE, version, *known,
+        _HELM, "template", release, chart, "--namespace", namespace, version, *known,
         "--values", "-", stdin=json.dumps(values or {}),
     )  # fmt: skip
 

@@ -35,6 +35,7 @@ def package(to: Path, *, digest: str = "", repository: str = "", chart: Path = C
         copy = Path(folder) / "ktrain"
         shutil.copytree(chart, copy)
         _stamp(copy / "values.yaml", digest=digest, repository=repository)
+        helm("template", "ktrain", copy)  # a name that the schema refuses would be found by whoever installs it
         helm("package", copy, "--destination", to, "--version", __version__, "--app-version", __version__)
     return to / f"ktrain-{__version__}.tgz"
 

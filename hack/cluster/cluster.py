@@ -12,8 +12,10 @@ from hack.cluster import (
     cgroups,
     control,
     daemons,
+    earlier,
     images,
     kueue,
+    monitoring,
     network,
     nodes,
     operator,
@@ -51,7 +53,11 @@ def prepare_images(*, is_bare: bool) -> Path:
     wanted = [images.ensure_static("pause", at="/pause")]
     if not is_bare:
         wanted += [operator.ensure_image(), images.build("worker"), images.build("controller")]
-        kueue.module_folder()  # tests that install it are in a network without a way out
+        if earlier.is_known():
+            with earlier.source() as files:
+                wanted.append(earlier.image(files))
+        kueue.module_folder()  # tests that use these two are in a network without a way out
+        monitoring.ensure()
     return images.load(wanted)
 
 

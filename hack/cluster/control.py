@@ -29,7 +29,7 @@ def start(binaries: Path, *, more: Mapping[str, Sequence[str]] | None = None) ->
         "kube-scheduler", CONTROL, binaries / "kube-scheduler", f"--kubeconfig={_config('kube-scheduler')}",
         "--leader-elect=false", "--bind-address=127.0.0.1", *flags.get("kube-scheduler", ()),
     )  # fmt: skip
-    _start_dns(binaries)
+    start_dns(binaries)
 
 
 def start_api(binaries: Path) -> None:
@@ -50,7 +50,8 @@ def start_api(binaries: Path) -> None:
     wait("the API server", is_ready)
 
 
-def _start_dns(binaries: Path) -> None:
+def start_dns(binaries: Path) -> None:
+    """Names of services and pods, for pods."""
     corefile = RUN / "Corefile"
     corefile.write_text(
         f".:53 {{\n  bind {CONTROL_IP}\n  errors\n"

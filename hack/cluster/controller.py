@@ -15,6 +15,8 @@ from hack.cluster.pki import kubeconfig_document
 Object = dict[str, Any]
 ACCOUNT: Final = "ktrain-controller"
 HOME: Final = "ktrain-system"  # its own namespace, with the Lease
+RELEASE: Final = "ktrain-release"  # where the chart has installed it
+SINGLE: Final = "steered"  # the same, for this namespace alone
 AUDIT: Final = RUN / "audit.log"
 _GROUP: Final = "rbac.authorization.k8s.io"
 
@@ -90,9 +92,9 @@ def kubeconfig() -> Path:
 def audit_policy() -> Path:
     """What the API server writes down: every request of the controller, with what it wanted."""
     path = RUN / "audit.json"
-    user = f"system:serviceaccount:{HOME}:{ACCOUNT}"
+    users = [f"system:serviceaccount:{namespace}:{ACCOUNT}" for namespace in (HOME, RELEASE, SINGLE)]
     # A watch that has begun is told at once; it ends with the controller.
-    ours = {"level": "Request", "users": [user], "omitStages": ["RequestReceived"]}
+    ours = {"level": "Request", "users": users, "omitStages": ["RequestReceived"]}
     document = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [ours, {"level": "None"}]}
     path.write_text(json.dumps(document))
     return path

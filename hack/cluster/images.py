@@ -60,18 +60,19 @@ def ensure_static(program: str, *, at: str) -> str:
     return name
 
 
-def build(target: str) -> str:
+def build(target: str, *, source: Path = ROOT, repository: str = "") -> str:
     """The image of this target of the project's Dockerfile; its name carries the hash of what went in."""
     ensure_base()
-    name = f"ktrain.local/{target}:{source_hash(target)}"
+    repository = repository or f"ktrain.local/{target}"
+    name = f"{repository}:{source_hash(target, source)}"
     if _has(name):
         return name
     say(f"cluster: building the {target} image")
     buildah(
         "build", "--isolation=chroot", "--layers", "--network=host", f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",
-        *_arguments(PYTHON_IMAGE=BASE), *_arguments(**_of_this_machine()), "--target", target, "--tag", name, str(ROOT),
+        *_arguments(PYTHON_IMAGE=BASE), *_arguments(**_of_this_machine()), "--target", target, "--tag", name, str(source),
     )  # fmt: skip
-    for older in _names(f"ktrain.local/{target}"):
+    for older in _names(repository):
         if older != name:
             buildah("rmi", "--force", older)
     return name
@@ -81,14 +82,14 @@ def _names(repository: str) -> list[str]:
     return buildah("images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={repository}").split()
 
 
-def source_hash(target: str) -> str:
+def source_hash(target: str, source: Path = ROOT) -> str:
     """Of everything that the Dockerfile copies into this target."""
     digest = hashlib.sha256()
     for name in (*_INTO_ALL, *_INTO[target]):
-        path = ROOT / name
+        path = source / name
         files = [path] if path.is_file() else sorted(it for it in path.rglob("*") if it.is_file())
         for file in (it for it in files if "__pycache__" not in it.parts):
-            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(str(file.relative_to(source)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -143,7 +144,8 @@ def digest(image: str) -> str:
 
 
 def _forget_old(store: Path) -> None:
-    for other in _STORES.glob("[0-9a-f]*"):
+    """And what was left by whoever was broken off."""
+    for other in _STORES.iterdir():
         if other != store:
             shutil.rmtree(other)
 

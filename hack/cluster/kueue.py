@@ -1,13 +1,12 @@
 """Kueue's Workload as a kind that the API server knows, and nothing of Kueue that runs: tests play its part."""
 
-import json
-import os
 from pathlib import Path
 from typing import Final
 
+from hack.cluster import program
 from hack.cluster.kubectl import get, kubectl
 from hack.cluster.layout import HERE, KUEUE
-from hack.cluster.shell import run, wait
+from hack.cluster.shell import wait
 
 MODULE: Final = "sigs.k8s.io/kueue"
 _FILE: Final = "config/components/crd/bases/kueue.x-k8s.io_workloads.yaml"
@@ -25,7 +24,5 @@ def _is_served() -> bool:
 
 
 def module_folder() -> Path:
-    """Its sources, downloaded and compared with go.sum when they are not there yet."""
-    settings = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    told = run("go", "mod", "download", "-json", MODULE, cwd=HERE / "go" / KUEUE, env=settings)
-    return Path(json.loads(told)["Dir"])
+    """Its sources."""
+    return program.sources(MODULE, module=HERE / "go" / KUEUE)

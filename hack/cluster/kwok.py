@@ -1,16 +1,14 @@
 """kwok plays nodes: they are said to be there, and pods on them to run, and nothing of it is started."""
 
-import hashlib
-import os
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from hack.cluster import daemons
+from hack.cluster import daemons, program
 from hack.cluster.kubectl import apply, get
-from hack.cluster.layout import ADMIN, CACHE, CONTROL, HERE, KWOK, RUN
-from hack.cluster.shell import run, say, wait
+from hack.cluster.layout import ADMIN, CONTROL, HERE, KWOK, RUN
+from hack.cluster.shell import wait
 
 Object = dict[str, Any]
 MODULE: Final = "sigs.k8s.io/kwok"
@@ -26,16 +24,8 @@ _GO: Final = HERE / "go" / KWOK
 
 
 def ensure() -> Path:
-    """The program, built from its pinned module when it is not there (a minute or two the first time)."""
-    pins = b"".join(path.read_bytes() for path in sorted(_GO.iterdir()))
-    program = CACHE / "bin" / f"{KWOK}-{hashlib.sha256(pins).hexdigest()[:12]}" / KWOK
-    if not program.exists():
-        say("cluster: building kwok")
-        program.parent.mkdir(parents=True, exist_ok=True)
-        begun = program.with_name(f".{KWOK}.{os.getpid()}")
-        _go("build", "-trimpath", "-ldflags", "-s -w", "-o", str(begun), f"{MODULE}/cmd/kwok")
-        begun.rename(program)
-    return program
+    """The program (a minute or two the first time)."""
+    return program.built(f"{MODULE}/cmd/kwok", module=_GO)
 
 
 def start(num_nodes: int) -> None:
@@ -65,7 +55,7 @@ def _options() -> Object:
 
 
 def _stages() -> list[Object]:
-    folder = Path(_go("list", "-m", "-f", "{{.Dir}}", MODULE).strip()) / "kustomize" / "stage"
+    folder = program.sources(MODULE, module=_GO) / "kustomize" / "stage"
     stages = [yaml.safe_load((folder / f"{name}.yaml").read_text()) for name in _STAGES]
     for stage in (it for it in stages if it["metadata"]["name"] == "pod-ready"):
         stage["spec"]["delay"] = {"durationMilliseconds": STARTS_MILLISECONDS}
@@ -80,8 +70,3 @@ def _node(number: int) -> Object:
 def _num_ready() -> int:
     conditions = [it for node in get("nodes")["items"] for it in node.get("status", {}).get("conditions", [])]
     return sum(1 for it in conditions if it["type"] == "Ready" and it["status"] == "True")
-
-
-def _go(*args: str) -> str:
-    settings = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    return run("go", *args, cwd=_GO, env=settings)

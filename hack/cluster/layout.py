@@ -9,6 +9,7 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 KUEUE: Final = "kueue"  # the module with Kueue's definitions
 KWOK: Final = "kwok"  # the module with the program that plays nodes
+WATCH: Final = ("prometheus", "monitoring")  # the modules with a Prometheus that discovers, and with its operator
 # Of network namespaces and cgroups: `down` removes what begins so. Another one, and other folders: another cluster beside it.
 PREFIX: Final = os.environ.get("KTRAIN_CLUSTER_PREFIX") or "ktc"
 
@@ -89,7 +90,7 @@ def nodes_up() -> list[Node]:
 
 def bin_folder() -> Path:
     """The binaries that the pinned modules give; another pin or another way to build, another folder."""
-    others = {KUEUE, KWOK}  # of the former nothing is built, the latter is built by itself
+    others = {KUEUE, KWOK, *WATCH}  # of the first nothing is built, the others are built by themselves
     pinned = sorted(it for it in (HERE / "go").rglob("*.*") if it.parent.name not in others)
     pins = b"".join(path.read_bytes() for path in (HERE / "binaries.py", *pinned))
     return CACHE / "bin" / hashlib.sha256(pins).hexdigest()[:12]

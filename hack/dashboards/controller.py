@@ -23,7 +23,7 @@ _NOW: Final = Row(
             queries=(Query(f"max by (instance) (ktrain_controller_leader{{{_N}}})", "{{instance}}"),),
         ),
         Panel(
-            title="What it knows", kind="stat", unit="none", width=6, height=6,
+            title="What it knows", kind="stat", unit="none", width=4, height=6,
             description="Objects in the leader's stores.",
             queries=(
                 Query(f"max(ktrain_controller_jobs{{{_N}}} and {_LEADS})", "jobs"),
@@ -31,12 +31,17 @@ _NOW: Final = Row(
             ),
         ),
         Panel(
-            title="Silent launchers", kind="stat", unit="none", width=6, height=6,
+            title="Silent launchers", kind="stat", unit="none", width=4, height=6,
             description="Of the jobs that were asked lately. More than the half: it calls no hang and scales nothing, and KtrainFleetSilent fires.",
             queries=(
                 Query(f"max(ktrain_controller_silent_launchers{{{_N}}} and {_LEADS})", "silent"),
                 Query(f"max(ktrain_controller_asked_launchers{{{_N}}} and {_LEADS})", "asked"),
             ),
+        ),
+        Panel(
+            title="Nodes not ready", kind="stat", unit="none", width=4, height=6,
+            description="More than two and more than 55 % of all: it leaves their pods alone, for it is the way to them that is broken.",
+            queries=(Query(f"max(ktrain_controller_nodes_not_ready{{{_N}}} and {_LEADS})", "nodes"),),
         ),
     ),
 )  # fmt: skip

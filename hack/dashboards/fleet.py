@@ -69,7 +69,7 @@ _GOODPUT: Final = Row(
         Panel(
             title="Badput by reason", unit="none", width=12, is_stacked=True,
             description="How many jobs are doing something else than training that will count; docs/runbooks.md#ktraingoodputlow explains each reason.",
-            queries=(Query(f"sum by (reason) (rate(ktrain_job:badput_seconds:max{{{_F}}}[$__rate_interval]))", "{{reason}}"),),
+            queries=(Query(f"sum by (reason) (rate(ktrain_badput_seconds_total{{{_F}}}[$__rate_interval]))", "{{reason}}"),),
         ),
     ),
 )  # fmt: skip
@@ -84,10 +84,11 @@ _RESTARTS: Final = Row(
         ),
         Panel(
             title="Most restarts within an hour, by job", unit="none", warn_at=5,
-            description="Epochs that a gang has begun, for whatever reason. KtrainRestartStorm fires above 5.",
+            description="Epochs that a gang has begun, but for changes of its size. KtrainRestartStorm fires above 5.",
             queries=(
                 Query(
-                    f"topk(10, ktrain_job:gang_epoch:max{{{_F}}} - min_over_time(ktrain_job:gang_epoch:max{{{_F}}}[1h]))",
+                    f"topk(10, ktrain_job:gang_epoch:max{{{_F}}} - min_over_time(ktrain_job:gang_epoch:max{{{_F}}}[1h])"
+                    f" - (changes(ktrain_job:nodes:max{{{_F}}}[1h]) or 0 * ktrain_job:gang_epoch:max{{{_F}}}))",
                     "{{namespace}}/{{ktrain_job}}",
                 ),
             ),

@@ -7,6 +7,7 @@ from hack.dashboards.job_ranks import STEPS
 from hack.dashboards.panels import Panel, Query
 
 _J: Final = 'namespace="$namespace",ktrain_job="$ktrain_job"'
+_BY: Final = "by (namespace, ktrain_job)"
 _GPUS: Final = f"scalar(max(max_over_time(ktrain_job_gpus{{{_J}}}[$__range])))"
 
 _NOW: Final = Row(
@@ -201,7 +202,7 @@ _ENDS: Final = Row(
         ),
         Panel(
             title="Time until the gang had met", unit="s",
-            description="Mean of a rendezvous within the last hour; the slowest pod decides.",
+            description="Mean of the rendezvous of the launchers that run now; the slowest pod decides.",
             queries=(
                 Query(
                     f"sum(ktrain_rendezvous_seconds_sum{{{_J}}}) / (sum(ktrain_rendezvous_seconds_count{{{_J}}}) > 0)", "mean"
@@ -223,6 +224,7 @@ JOB: Final = Board(
     (_NOW, _TRAINING, STEPS, _CHECKPOINTS, _TIME, _ENDS),
     (
         Annotation("Attempts", f"changes(ktrain_job:attempt:max{{{_J}}}[2m]) > 0", "another attempt", "red"),
-        Annotation("Epochs", f"changes(ktrain_job:gang_epoch:max{{{_J}}}[2m]) > 0", "another epoch", "orange"),
+        # With the 0 of launchers that have not met yet: a gang that was away for long would have no change within the window.
+        Annotation("Epochs", f"changes(max {_BY} (ktrain_gang_epoch{{{_J}}})[2m:]) > 0", "another epoch", "orange"),
     ),
 )

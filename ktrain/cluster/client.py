@@ -148,17 +148,18 @@ class Cluster:
         return self._json("PATCH", kind.path(namespace, name, sub), body=change, content=MERGE, kind=kind)
 
     def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
+        self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "", grace: int | None = None
     ) -> None:
         """Deletes it, and what it owns, in the background; nothing when it is gone already.
 
-        `grace` is in seconds; with 0 a pod is forgotten at once, whether or not its node has stopped it.
+        TakenError when it is another one by now, or of another version. `grace` is in seconds; with 0 a pod is forgotten at once, whether or not its node has stopped it.
         """
         options: Object = {"propagationPolicy": "Background"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        named = {"uid": uid, "resourceVersion": version}
+        if preconditions := {key: value for key, value in named.items() if value}:
+            options["preconditions"] = preconditions
         try:
             self._json("DELETE", kind.path(namespace, name), body=options, kind=kind)
         except MissingError:

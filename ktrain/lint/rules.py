@@ -164,8 +164,8 @@ def _warm_up(job: TrainingJob) -> Found:
 
 
 def _one_shard(job: TrainingJob) -> Found:
-    if job.spec.trainer and job.spec.trainer.parallel.strategy == "fsdp2" and job.spec.max_ranks == 1:
-        yield "spec.trainer.parallel.strategy", "fsdp2 with one rank shards nothing"
+    if job.spec.trainer and job.spec.trainer.parallel.is_sharded and job.spec.max_ranks == 1:
+        yield "spec.trainer.parallel.strategy", f"{job.spec.trainer.parallel.strategy} with one rank shards nothing"
 
 
 def _uneven(job: TrainingJob) -> Found:

@@ -143,7 +143,13 @@ class Backoff(Model):
 class Restart(Model):
     """The budget of failures; preemption and node loss do not spend it."""
 
-    max: int = setting(10, resume="free", doc="restarts within the window before the job fails", ge=0, le=10_000)
+    max: int = setting(
+        10,
+        resume="free",
+        doc="restarts within the window before the job fails; a controller counts up to 199",
+        ge=0,
+        le=10_000,
+    )
     window: Time = setting("1h", resume="free", doc="length of the window", validate_default=True)
     backoff: Backoff = setting(Backoff(), resume="free", doc="pause between restarts")
     in_place: int = setting(

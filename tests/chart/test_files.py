@@ -99,7 +99,7 @@ def test_dashboards_are_found_by_grafanas_sidecar(chart: Path) -> None:
     found = helm.one(helm.objects(chart=chart), "ConfigMap")
     assert found["metadata"]["name"] == "ktrain-dashboard-job-overview"
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(found["data"]["job_overview.json"]) == DASHBOARD
+    assert json.loads(found["data"]["ktrain-job_overview.json"]) == DASHBOARD
 
 
 def test_dashboards_go_where_they_are_told(chart: Path) -> None:
@@ -113,7 +113,15 @@ def test_dashboards_go_where_they_are_told(chart: Path) -> None:
 
 def test_the_charts_own_files_are_all_installed() -> None:
     found = helm.objects()
-    dashboards = {path.name for path in (helm.CHART / "files" / "dashboards").glob("*.json")}
+    dashboards = {f"ktrain-{path.name}" for path in (helm.CHART / "files" / "dashboards").glob("*.json")}
     assert {name for it in found if it["kind"] == "ConfigMap" for name in it["data"]} == dashboards
     rules = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (helm.CHART / "files").glob("rules.yaml")]
     assert [it["spec"] for it in found if it["kind"] == "PrometheusRule"] == rules
+
+
+def test_links_lead_to_where_the_runbooks_are_served() -> None:
+    ours, own = helm.text(), helm.text({"runbooks": "https://wiki.example/ktrain/runbooks"})
+    told = yaml.safe_load((helm.CHART / "values.yaml").read_text(encoding="utf-8"))["runbooks"]
+    assert ours.count(told) == own.count("https://wiki.example/ktrain/runbooks") == 18 + 3
+    assert "ktrain.dev/docs" not in own
+    assert ours == own.replace("https://wiki.example/ktrain/runbooks", told)

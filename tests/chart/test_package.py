@@ -3,10 +3,12 @@
 import tarfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 from hack.chart import helm
 from hack.chart.package import package
+from hack.cluster.shell import NeedError
 from ktrain import __version__
 
 DIGEST = f"sha256:{'1' * 64}"
@@ -18,6 +20,12 @@ def test_what_was_built_is_what_is_installed(tmp_path: Path) -> None:
     (container,) = found["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"registry.example/controller@{DIGEST}"
     assert found["metadata"]["labels"]["app.kubernetes.io/version"] == __version__
+
+
+def test_what_nobody_could_install_is_not_packaged(tmp_path: Path) -> None:
+    with pytest.raises(NeedError, match=r"image\.repository: Does not match pattern"):
+        package(tmp_path, digest=DIGEST, repository="registry.example/controller:1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chart_in_the_tree_has_the_codes_version_too() -> None:

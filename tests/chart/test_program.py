@@ -55,6 +55,14 @@ def test_the_check_takes_its_flags() -> None:
     assert taken(check.main, args(NAMESPACED, "Job")[3:])["namespace"] == "research"
 
 
+def test_the_check_reaches_what_the_controller_does() -> None:
+    """A private CA of one is the other's: a storage behind it could not be checked."""
+    controller, checks = pod(EVERYTHING), pod(EVERYTHING, "Job")
+    assert checks["volumes"] == controller["volumes"]
+    for key in ("env", "volumeMounts"):
+        assert checks["containers"][0][key] == controller["containers"][0][key]
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])
 def test_the_token_is_where_the_client_looks_for_it_and_ends(kind: str) -> None:
     found = pod({}, kind)

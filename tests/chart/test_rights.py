@@ -40,6 +40,14 @@ def test_tests_on_a_cluster_run_with_the_charts_rights() -> None:
     assert ours == of_page()
 
 
+@pytest.mark.parametrize("values", [{}, NAMESPACED], ids=["all", "one namespace"])
+def test_a_dry_run_could_change_nothing(values: Values) -> None:
+    kind = "Role" if values else "ClusterRole"
+    dry = role({**values, "controller": {"dryRun": True}}, kind, "ktrain-controller-jobs")
+    full = role(values, kind, "ktrain-controller-jobs")
+    assert dry == {it for it in full if it[1] in {"get", "list", "watch"} or it[0] == "events"}
+
+
 def test_in_one_namespace_nothing_is_asked_of_the_cluster() -> None:
     found = helm.objects(NAMESPACED)
     assert not [it["kind"] for it in found if it["kind"].startswith("Cluster")]

@@ -68,6 +68,18 @@ def at(node: Any, path: tuple[str, ...]) -> Any:
     return node
 
 
+@pytest.mark.parametrize("path", [path for path, _ in named(SCHEMA)], ids=lambda path: ".".join(path) or "root")
+def test_a_value_that_is_taken_away_is_missed(path: tuple[str, ...]) -> None:
+    """`--set port=null`, or an upgrade with the values of an older chart; of amounts none may be left."""
+    gone = sorted(set(at(DEFAULTS, path)) - {"resources"})
+    values: Values = dict.fromkeys(gone)
+    for key in reversed(path):
+        values = {key: values}
+    with pytest.raises(NeedError) as error:
+        helm.text(values)
+    assert [name for name in gone if f"{'.'.join(path) or '(root)'}: {name} is required" not in str(error.value)] == []
+
+
 def test_defaults_are_the_programs() -> None:
     flags = {name: it.default for name, it in inspect.signature(main).parameters.items()}
     own = DEFAULTS["controller"]
@@ -95,6 +107,19 @@ WRONG: dict[str, tuple[Values, str]] = {
     "no amount": ({"resources": {"limits": {"memory": "much"}}}, "resources.limits.memory: Does not match pattern"),
     "a short token": ({"serviceAccount": {"tokenSeconds": 60}}, "serviceAccount.tokenSeconds: Must be greater than"),
     "no object": ({"extraObjects": [{"kind": "Secret"}]}, "extraObjects.0: apiVersion is required"),
+    "a negative amount": ({"resources": {"limits": {"cpu": -1}}}, "resources.limits.cpu: Must be greater than or equal to 0"),
+    "a name that no Service may have": ({"fullnameOverride": "1ktrain"}, "fullnameOverride: Does not match pattern"),
+    "a name that leaves no room": ({"fullnameOverride": "k" * 53}, "fullnameOverride: String length must be less than or equal to 52"),
+    "no port after the colon": ({"controller": {"prometheus": "http://a:"}}, "controller.prometheus: Does not match pattern"),
+    "a port too far": ({"controller": {"prometheus": "http://a:65536"}}, "controller.prometheus: Does not match pattern"),
+    "never": ({"podMonitor": {"interval": "0s"}}, "podMonitor.interval: Does not match pattern"),
+    "seconds before hours": ({"serviceMonitor": {"interval": "1s1h"}}, "serviceMonitor.interval: Does not match pattern"),
+    "nobody": ({"networkPolicy": {"metricsFrom": [{}]}}, "networkPolicy.metricsFrom.0: Must have at least 1 properties"),
+    "an unknown peer": ({"trainingNetworkPolicy": {"metricsFrom": [{"podselector": {}}]}}, "trainingNetworkPolicy.metricsFrom.0: Additional property"),
+    "a secret without a name": ({"image": {"pullSecrets": [{"name": ""}]}}, "image.pullSecrets.0.name: Does not match pattern"),
+    "no value of a label": ({"dashboards": {"value": "a b"}}, "dashboards.value: Does not match pattern"),
+    "no region": ({"check": {"storage": {"region": "a: b"}}}, "check.storage.region: Does not match pattern"),
+    "no address": ({"runbooks": "docs/runbooks.md"}, "runbooks: Does not match pattern"),
     "a folder as storage": ({"check": {"storage": {"url": "/tmp"}}}, "check.storage.url: Does not match pattern"),
 }  # fmt: skip
 

@@ -50,4 +50,13 @@ BARE: Final[Values] = {
     "alerts": {"enabled": False},
     "dashboards": {"enabled": False},
 }
-VARIANTS: Final = {"default": {}, "namespaced": NAMESPACED, "everything": EVERYTHING, "bare": BARE}
+NUMBERS: Final[Values] = {
+    "watchNamespace": "2024",
+    "image": {"pullSecrets": [{"name": "7"}]},
+    "controller": {"requestsPerSecond": 10_000, "actionsPerMinute": 10_000_000},
+    "serviceAccount": {"create": False, "name": "1"},
+    "priorityClassName": "1e3",
+    "check": {"storage": {"url": "s3://bucket/runs:", "secret": "0", "region": "1"}},
+}
+"""Names that YAML takes for numbers, and numbers that Helm writes as `1e+07`."""
+VARIANTS: Final = {"default": {}, "namespaced": NAMESPACED, "everything": EVERYTHING, "bare": BARE, "numbers": NUMBERS}

@@ -20,6 +20,7 @@ from hack.cluster.layout import ADMIN, S3
 from ktrain.history import current_run, read_head
 from ktrain.names import CliExit
 from ktrain.storage import open_storage, scoped
+from tests.cluster import release
 from tests.cluster.jobs import EXAMPLE, NAMESPACE, SHORT, digest, ktrain
 
 
@@ -87,6 +88,12 @@ def _prepare() -> None:
     kubectl("-n", NAMESPACE, "delete", "pytorchjobs", "--all", "--wait")
     with s3.keys_in_environment():  # runs of before would be resumed, or are done
         open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def packaged(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart as a file, which names the controller's image by its digest."""
+    return release.today(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,10 @@ class Job:
         force = ("--grace-period=0", "--force") if at_once else ()
         kubectl("-n", self.namespace, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false", *force)
 
+    def end(self) -> None:
+        """It is not needed any more; nobody waits for its pods."""
+        kubectl("-n", self.namespace, "delete", "pytorchjob", self.name, "--wait=false")
+
     def told(self, index: int = 0) -> dict[str, Any]:
         """What the launcher of a pod says of itself; empty while it says nothing."""
         page = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}-worker-{index}:9400/proxy/status"

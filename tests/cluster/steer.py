@@ -14,25 +14,35 @@ from ktrain.storage import open_storage
 from ktrain_controller.state import State, read_state
 from tests.cluster.jobs import Job, admin
 
-STEERED = "steered"
+STEERED = controller.SINGLE
+HASTE = (
+    "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5", "--start-seconds=20", "--sample-seconds=1"
+)  # fmt: skip
 
 
-def flags(namespace: str = STEERED, *, nodes: bool = True) -> tuple[str, ...]:
-    """Of a controller of this namespace, perhaps one that also knows nodes, and less patient than one in earnest."""
-    return (
-        f"--namespace={namespace}", "--nodes" if nodes else "--no-nodes", "--node-seconds=8", "--silent-seconds=25", "--hang-margin-seconds=5",
-        "--start-seconds=20", "--sample-seconds=1", f"--lease-name={namespace}",
-    )  # fmt: skip
+def in_haste() -> str:
+    """What makes the chart's controllers less patient than those in earnest."""
+    return f"--set=controller.extraArgs={{{','.join(HASTE)}}}"
+
+
+def flags(namespace: str, *, nodes: bool = True) -> tuple[str, ...]:
+    """Of a controller of this namespace, perhaps one that also knows nodes, and as impatient."""
+    return (f"--namespace={namespace}", "--nodes" if nodes else "--no-nodes", *HASTE, f"--lease-name={namespace}")
 
 
 def prepare(namespace: str = STEERED) -> None:
-    """The namespace, empty, with keys for storage; and the controller's rights."""
+    """The namespace, empty, with keys for storage."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
     s3.secret(namespace)
     kubectl("-n", namespace, "delete", "pytorchjobs", "--all", "--wait")
     with s3.keys_in_environment():  # runs of before would be resumed, by later attempts
         open_storage(f"s3://{s3.BUCKET}/runs", endpoint=S3).delete_folder(namespace)
+
+
+def prepare_for_process(namespace: str) -> None:
+    """The same, with the rights of a controller that runs beside the control plane."""
+    prepare(namespace)
     controller.install(namespace=namespace)
     controller.look_at_nodes()
 

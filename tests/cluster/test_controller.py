@@ -1,27 +1,26 @@
-"""The controller on a real cluster, under its own ServiceAccount: what it decides, and what it leaves alone."""
+"""The controller on a real cluster, as the chart installs it for one namespace: what it decides, and what it leaves alone."""
 
 import json
-import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from hack.cluster import controller, daemons
+from hack.cluster import controller
 from hack.cluster.kubectl import apply, kubectl
 from ktrain.cluster import JOB
 from ktrain.names import ANNOTATION_POLICY, ANNOTATION_STATE
+from tests.cluster import release
 from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
 from tests.cluster.steer import (
     STEERED,
     attempt,
-    attempts,
     deletions,
     document,
     events,
-    flags,
-    log,
+    in_haste,
     prepare,
     reasons,
     signal_launcher,
@@ -31,18 +30,15 @@ from tests.cluster.steer import (
 
 pytestmark = pytest.mark.slow
 FOREIGN = "foreign"
-PORTS = {"controller-a": 8081, "controller-b": 8082}
 
 
 @pytest.fixture(scope="module")
-def steered(cluster: str) -> Iterator[str]:
-    """A controller for one namespace, which also knows nodes; returns the worker image."""
+def steered(cluster: str, packaged: Path) -> Iterator[str]:
+    """The chart's controllers of this one namespace, which have no right to look at nodes; returns the worker image."""
     prepare()
-    daemons.stop("controller-a")  # of a run that was broken off
-    controller.start("controller-a", *flags(), "--port=8081")
-    until("it leads", lambda: "event=leads " in log("controller-a"))
-    yield cluster
-    daemons.stop("controller-a")
+    one = (f"--set=watchNamespace={STEERED}", in_haste())
+    with release.installed(packaged, *one, namespace=STEERED):
+        yield cluster
 
 
 def test_a_rank_that_is_killed_is_its_launchers_affair(steered: str) -> None:
@@ -81,7 +77,7 @@ def test_a_pod_that_fails_is_counted_and_the_second_time_all_are_replaced(steere
     until("other pods", lambda: len(uids(job)) == 2 and not uids(job) & before and bool(job.rank0()))
     assert job.told()["attempt"] == 2
     assert len(state(job).incidents) == 2
-    kubectl("-n", STEERED, "delete", "pytorchjob", job.name, "--wait=false")
+    job.end()
 
 
 def test_a_pod_that_fails_again_and_again_is_given_up(steered: str) -> None:
@@ -108,10 +104,6 @@ def long(name: str, image: str, *sets: str) -> Job:
     return started(name, image, "trainer.duration=200ep", *sets, namespace=STEERED)
 
 
-def end(job: Job) -> None:
-    kubectl("-n", STEERED, "delete", "pytorchjob", job.name, "--wait=false")
-
-
 def test_a_launcher_that_is_wedged_costs_one_restart(steered: str) -> None:
     job = long("wedged", steered, "preemption.grace=2s")
     before = uids(job)
@@ -121,7 +113,7 @@ def test_a_launcher_that_is_wedged_costs_one_restart(steered: str) -> None:
     until("it trains again", lambda: not uids(job) & before and job.told().get("state") == "running")
     assert "has not answered for" in events(job)["Hang"]
     assert deletions(job) == Counter(dict.fromkeys(before, 1))
-    end(job)
+    job.end()
 
 
 def test_a_frozen_rank_is_named_and_its_peers_show_where_they_wait(steered: str) -> None:
@@ -135,7 +127,7 @@ def test_a_frozen_rank_is_named_and_its_peers_show_where_they_wait(steered: str)
     assert "phase train, stopped by a signal" in first["first_failure"]["message"]
     assert "in all_reduce" in job.logs(0) or "in wait" in job.logs(0)
     assert (reasons(job), uids(job), attempt(job)) == ([], before, 1)
-    end(job)
+    job.end()
 
 
 def test_a_gang_that_does_not_get_whole_is_released_and_tries_again(steered: str) -> None:
@@ -146,7 +138,7 @@ def test_a_gang_that_does_not_get_whole_is_released_and_tries_again(steered: str
     assert "does not run after" in events(job)["StartTimeout"]
     assert "Insufficient cpu" in events(job)["StartTimeout"]
     assert attempt(job) == 2
-    end(job)
+    job.end()
 
 
 def test_garbled_annotations_are_told_and_harm_nobody(steered: str) -> None:
@@ -159,7 +151,7 @@ def test_garbled_annotations_are_told_and_harm_nobody(steered: str) -> None:
     until("told", lambda: "StateOfLaterVersion" in events(job))
     assert attempt(job) == 1
     assert len(uids(job)) == 2
-    end(job)
+    job.end()
 
 
 def annotate(job: Job, **annotations: str) -> None:
@@ -183,68 +175,3 @@ def test_a_job_that_is_not_ours_is_never_touched(steered: str) -> None:
     touched = [it for it in controller.audited() if it.get("objectRef", {}).get("name", "").startswith("foreign")]
     assert touched == []
     kubectl("-n", FOREIGN, "delete", "pytorchjob", "foreign", "--wait=false")
-
-
-def replicas(first: str, second: str, *, env: Mapping[str, str] | None = None) -> None:
-    """`first` leads, and `second` stands by."""
-    for name in (first, second):
-        daemons.stop(name)
-    begun = log(first).count("event=leads ")
-    controller.start(first, *flags(), f"--port={PORTS[first]}", env=env)
-    until("it leads", lambda: log(first).count("event=leads ") > begun)
-    controller.start(second, *flags(), f"--port={PORTS[second]}")
-
-
-@pytest.fixture
-def second(steered: str) -> Iterator[str]:
-    """For a test with two replicas; afterwards there is one again."""
-    yield steered
-    daemons.stop("controller-b")
-    daemons.stop("controller-a")
-    controller.start("controller-a", *flags(), f"--port={PORTS['controller-a']}")
-
-
-def twice_failing(name: str, image: str) -> Job:
-    """A job whose second failure, without a commit between, replaces all pods at once."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}", namespace=STEERED)
-    sets = ("trainer.duration=200ep", "trainer.checkpoint.every=10000step", "restart={backoff: {base: 0s}}")
-    assert job.submit(*sets).returncode == 0
-    until("it trains", lambda: job.rank0().get("step", 0) > 0)
-    signal_launcher(job, 1, 9)
-    until(
-        "it trains again",
-        lambda: len(uids(job)) == 2 and job.told().get("epoch", 0) > 1 and job.rank0().get("step", 0) > 0,
-    )
-    return job
-
-
-def test_a_leader_that_dies_after_its_intent_is_finished_by_the_next(second: str) -> None:
-    replicas("controller-b", "controller-a", env={"KTRAIN_FAILPOINT": "after-intent"})
-    job = twice_failing("leader-dies", second)
-    signal_launcher(job, 1, 9)
-    until("it is dead", lambda: not daemons.is_running("controller-b"))
-    assert attempt(job) == 2
-    until("finished by the other", lambda: attempts(job) == [2, 2])
-    assert attempt(job) == 2
-    assert set(deletions(job).values()) == {1}
-    assert not deletions(job).keys() & uids(job)
-    assert list(events(job)) == ["PodFailed"]
-    end(job)
-
-
-def test_a_leader_that_was_stopped_for_longer_than_its_lease_does_nothing_more(second: str) -> None:
-    replicas("controller-a", "controller-b")
-    job = twice_failing("leader-stopped", second)
-    before = uids(job)
-    leader = daemons.pid_of("controller-a")
-    assert leader is not None
-    terms = log("controller-b").count("event=leads ")
-    os.kill(leader, signal.SIGSTOP)
-    until("the other one leads", lambda: log("controller-b").count("event=leads ") > terms)
-    signal_launcher(job, 1, 9)
-    until("it replaces all", lambda: len(uids(job)) == 2 and not uids(job) & before)
-    os.kill(leader, signal.SIGCONT)
-    until("it knows", lambda: "event=leads_no_more" in log("controller-a").splitlines()[-1])
-    assert attempt(job) == 2
-    assert set(deletions(job).values()) == {1}
-    end(job)

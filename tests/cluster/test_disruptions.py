@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from hack.cluster.kubectl import command, get, kubectl
-from ktrain.names import CliExit
+from ktrain.names import CliExit, Exit
 from ktrain.records import read_records
-from tests.cluster.jobs import COUNT, NAMESPACE, Job, ktrain, started, until, visits
+from tests.cluster.jobs import COUNT, CRASH, NAMESPACE, Job, ktrain, started, until, visits
 
 pytestmark = pytest.mark.slow
 
@@ -200,3 +200,12 @@ def test_what_failed_is_told_when_its_pods_are_gone(cluster: str) -> None:
     assert "count.py" in logs.stdout  # the user's own last lines
     assert "IndexError: index out of range in self" in logs.stdout
     assert "first failure: user (exit 70)" in logs.stderr
+
+
+def test_without_any_controller_a_job_keeps_its_budget(cluster: str) -> None:
+    job = Job("alone", cluster, file=CRASH)
+    assert job.submit("restart={max: 2, window: 1h, backoff: {base: 1s, cap: 2s}, inPlace: 0}").returncode == 0
+    assert job.wait("Failed") == "Failed"
+    verdicts = [json.loads(job.storage().get(it.key)[0]) for it in job.storage().list("state/verdict-")]
+    (last,) = {it["message"] for it in verdicts if it["code"] == Exit.EXHAUSTED}
+    assert last.startswith("gave up after 3 failures in 1h without a newer checkpoint")

@@ -20,7 +20,7 @@ from tests.cluster.steer import (
     events,
     flags,
     log,
-    prepare,
+    prepare_for_process,
     reasons,
     signal_launcher,
     state,
@@ -34,7 +34,7 @@ NAME = "controller-f"
 
 @pytest.fixture(scope="module")
 def image(cluster: str) -> Iterator[str]:
-    prepare(ENDED)
+    prepare_for_process(ENDED)
     daemons.stop(NAME)  # of a run that was broken off
     yield cluster
     daemons.stop(NAME)
@@ -78,10 +78,6 @@ def fail(job: Job, *, epoch: int) -> None:
     until("its pod is replaced", lambda: runs(job, 1) and job.told()["epoch"] == epoch)
 
 
-def end(job: Job) -> None:
-    kubectl("-n", ENDED, "delete", "pytorchjob", job.name, "--wait=false")
-
-
 def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
     start()
     job = waiting("restarted", image)
@@ -101,7 +97,7 @@ def test_a_restart_that_is_broken_off_again_and_again_happens_once(image: str) -
     assert set(deletions(job).values()) == {1}
     assert len(state(job).incidents) == 2
     assert attempt(job) == 2
-    end(job)
+    job.end()
 
 
 def test_what_was_asked_is_not_asked_again_and_whoever_was_deleted_not_deleted(image: str) -> None:
@@ -114,7 +110,7 @@ def test_what_was_asked_is_not_asked_again_and_whoever_was_deleted_not_deleted(i
     until("it runs again", lambda: runs(job, 2) and not uids(job) & before)
     assert reasons(job)[:2] == ["Stalled", "Hang"]
     assert deletions(job) == Counter(dict.fromkeys(before, 1))
-    end(job)
+    job.end()
 
 
 def test_a_rescale_that_is_broken_off_again_and_again_happens_once(image: str) -> None:

@@ -1,13 +1,13 @@
-"""Jobs on a real cluster while a part of it breaks: a node, its disk, its link to the API server, the API server itself."""
+"""Jobs on a real cluster while a part of it breaks: a node, its disk, its link to the API server, the API server itself, DNS."""
 
 import json
 
 import pytest
 
 from hack.cluster import cluster as testbed
-from hack.cluster import network, nodes
+from hack.cluster import control, daemons, network, nodes
 from hack.cluster.kubectl import get, kubectl
-from hack.cluster.layout import nodes_up
+from hack.cluster.layout import bin_folder, nodes_up
 from ktrain.names import CliExit
 from ktrain.records import read_records
 from tests.cluster.hosts import is_ready, spare
@@ -22,6 +22,20 @@ def test_an_api_server_that_restarts_disturbs_nothing(cluster: str) -> None:
     assert job.wait("Succeeded", "Failed") == "Succeeded"
     assert visits(job.storage()) == {1.0}
     assert len(read_records(job.storage()).of("start")) == 1
+
+
+def test_status_says_that_dns_does_not_work(cluster: str) -> None:
+    """Names that nobody tells keep the gang apart; it meets as soon as they are told again."""
+    job = Job("nameless", cluster, file=COUNT)
+    daemons.stop("coredns")
+    try:
+        assert job.submit("trainer.eval.every=1000step").returncode == CliExit.OK
+        told = f"DNS does not know {job.name}-worker-0"
+        until(told, lambda: told in ktrain("status", job.name, "-n", NAMESPACE).stdout)
+    finally:
+        control.start_dns(bin_folder())
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert visits(job.storage()) == {2.0}
 
 
 def test_status_names_a_dead_node(cluster: str) -> None:

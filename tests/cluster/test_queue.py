@@ -9,14 +9,13 @@ import pytest
 
 from hack.cluster import controller, daemons
 from hack.cluster import kueue as definitions
-from hack.cluster.kubectl import kubectl
 from ktrain.cluster import JOB, Cluster
 from ktrain.doctor.rights import RIGHTS, WITH_KUEUE
 from ktrain.jobs.workload import Workload, find_workload
 from ktrain.names import ANNOTATION_STATE, CliExit
 from ktrain.records import read_records
 from tests.cluster.jobs import COUNT, Job, admin, ktrain, started, until
-from tests.cluster.steer import attempt, attempts, document, events, flags, log, prepare, state
+from tests.cluster.steer import attempt, attempts, document, events, flags, log, prepare_for_process, state
 from tests.kueue import NO_QUOTA, Kueue
 
 pytestmark = pytest.mark.slow
@@ -36,7 +35,7 @@ class Place:
 def place(cluster: str) -> Iterator[Place]:
     definitions.install()
     daemons.stop("controller-q")  # of a run that was broken off
-    prepare(QUEUED)
+    prepare_for_process(QUEUED)
     with Kueue(Cluster.connect(), QUEUED) as kueue:
         yield Place(cluster, kueue)
 
@@ -49,10 +48,6 @@ def workload(job: Job) -> Workload:
 
 def status(job: Job) -> str:
     return ktrain("status", job.name, "-n", QUEUED).stdout
-
-
-def end(job: Job) -> None:
-    kubectl("-n", QUEUED, "delete", "pytorchjob", job.name, "--wait=false")
 
 
 def test_a_queued_job_stops_by_its_workload_and_goes_on_with_the_next_step(place: Place) -> None:
@@ -75,7 +70,7 @@ def test_a_queued_job_stops_by_its_workload_and_goes_on_with_the_next_step(place
     place.kueue.has_quota = True
     until("it trains again", lambda: job.rank0().get("step", 0) > step)
     assert [it["restored_step"] for it in read_records(job.storage()).of("start")] == [0, step]
-    end(job)
+    job.end()
 
 
 def test_a_gang_that_does_not_get_whole_leaves_by_its_workload_and_comes_back(place: Place) -> None:
@@ -95,7 +90,7 @@ def test_a_gang_that_does_not_get_whole_leaves_by_its_workload_and_comes_back(pl
         until("told", lambda: {"AttemptRestored", "Resumed"} <= events(job).keys())
     finally:
         daemons.stop("controller-q")
-        end(job)
+        job.end()
     assert [it for it in changes(job) if "runPolicy" in it.get("spec", {})] == []
 
 

@@ -1,7 +1,8 @@
-"""The controller while a part of the cluster breaks: a node, its link, the API server, Prometheus; and a job without any controller."""
+"""The controller while a part of the cluster breaks: a node, its link, the API server, Prometheus."""
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,23 +11,21 @@ from hack.cluster import controller, daemons, network, nodes, prometheus
 from hack.cluster.kubectl import kubectl
 from hack.cluster.layout import nodes_up
 from ktrain.cluster import JOB
-from ktrain.names import Exit
 from ktrain.records import read_records
+from tests.cluster import release
 from tests.cluster.hosts import is_ready, spare
-from tests.cluster.jobs import COUNT, CRASH, Job, admin, started, until, visits
-from tests.cluster.steer import STEERED, attempt, document, events, flags, log, prepare, reasons, state, uids
+from tests.cluster.jobs import COUNT, Job, admin, started, until, visits
+from tests.cluster.steer import STEERED, attempt, document, events, in_haste, prepare, reasons, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
-def steered(cluster: str) -> Iterator[str]:
-    """A controller that also asks Prometheus."""
+def steered(cluster: str, packaged: Path) -> Iterator[str]:
+    """The chart's controllers of all namespaces, which also ask Prometheus; returns the worker image."""
     prepare()
-    controller.start("controller-r", *flags(), "--port=8083", f"--prometheus={prometheus.URL}")
-    until("it leads", lambda: "event=leads " in log("controller-r"))
-    yield cluster
-    daemons.stop("controller-r")
+    with release.installed(packaged, in_haste(), f"--set=controller.prometheus={prometheus.URL}"):
+        yield cluster
 
 
 def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> None:
@@ -129,12 +128,3 @@ def test_it_uses_exactly_the_rights_that_it_has(steered: str) -> None:
     }
     assert used == granted
     assert refused <= used
-
-
-def test_without_any_controller_a_job_keeps_its_budget(cluster: str) -> None:
-    job = Job("alone", cluster, file=CRASH)
-    assert job.submit("restart={max: 2, window: 1h, backoff: {base: 1s, cap: 2s}, inPlace: 0}").returncode == 0
-    assert job.wait("Failed") == "Failed"
-    verdicts = [json.loads(job.storage().get(it.key)[0]) for it in job.storage().list("state/verdict-")]
-    (last,) = {it["message"] for it in verdicts if it["code"] == Exit.EXHAUSTED}
-    assert last.startswith("gave up after 3 failures in 1h without a newer checkpoint")

@@ -15,6 +15,7 @@ from ktrain_controller.beat import RankBeat
 from ktrain_controller.decide import decide
 from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
 from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind, new_incidents
+from ktrain_controller.model import Pod
 from ktrain_controller.observation import Fleet, Observation, Silence
 from ktrain_controller.sample import Sample
 from ktrain_controller.state import Incident, Intent, Release, State, read_state
@@ -82,6 +83,12 @@ def test_one_failure_more_than_the_budget_ends_the_job() -> None:
     assert found.message.startswith(
         "gave up after 11 failures within 1h without a newer checkpoint; the last one: demo"
     )
+
+
+def test_a_budget_that_is_larger_than_what_is_remembered_has_an_end_all_the_same() -> None:
+    state = State(incidents=incidents(199, every=10), commit=90)
+    what = seen(policy=policy(restart={"max": 500}), ends=(failed(created=NOW - 50),), state=state)
+    assert decision(what).message.startswith("gave up after 200 failures within 1h")
 
 
 def test_a_controller_that_died_before_it_gave_up_is_finished_by_the_next() -> None:
@@ -238,6 +245,28 @@ def test_a_missing_image_is_waited_for_less_long() -> None:
     assert "ErrImagePull" in decision(seen(pods=(pod(0), bad))).message
 
 
+def test_a_gang_of_which_no_pod_can_ever_start_holds_its_nodes_for_nothing() -> None:
+    why = {"phase": "Pending", "waiting": "ErrImagePull: not found", "is_misconfigured": True}
+    found = decision(seen(pods=(pod(0, created=NOW - 121, **why), pod(1, created=NOW - 100, **why)), beat=None))
+    assert isinstance(found.deed, Suspend)
+    assert "ErrImagePull" in found.message
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [pod(1, phase="Pending", node="", is_misconfigured=True), pod(1, phase="Pending", deleting=NOW + 30)],
+    ids=["on no node", "leaving"],
+)
+def test_pods_that_wait_for_nothing_hold_nothing(peer: Pod) -> None:
+    late = pod(0, phase="Pending", waiting="ErrImagePull: not found", is_misconfigured=True, created=NOW - 121)
+    assert decide(seen(pods=(late, replace(peer, created=NOW)), beat=None)).decision is None
+
+
+def test_a_gang_that_fetches_a_large_image_is_left_to_it() -> None:
+    slow = {"phase": "Pending", "waiting": "ContainerCreating", "created": NOW - 9000}
+    assert decide(seen(pods=(pod(0, **slow), pod(1, **slow)), beat=None)).decision is None
+
+
 # -- nodes -------------------------------------------------------------------------------------------------------------
 def test_pods_of_a_dead_node_are_replaced_by_force_after_the_attempt_is_raised() -> None:
     nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW - 40)}
@@ -251,6 +280,12 @@ def test_a_node_that_is_away_for_a_moment_costs_nothing() -> None:
     nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW - 10)}
     verdict = decide(seen(nodes=nodes))
     assert (verdict.decision, verdict.look_again) == (None, 30)
+
+
+def test_when_most_nodes_go_at_once_their_pods_are_left_alone() -> None:
+    nodes = {"node-0": node("node-0"), "node-1": node("node-1", is_ready=False, since=NOW - 400)}
+    verdict = decide(seen(nodes=nodes, fleet=Fleet(is_cut_off=True)))
+    assert (verdict.decision, verdict.look_again) == (None, 10)
 
 
 def test_a_node_that_took_a_pod_on_a_moment_ago_was_there_then() -> None:
@@ -338,6 +373,12 @@ def test_ranks_that_stand_still_are_named_when_their_launcher_does_nothing() -> 
     assert "rank 1 stopped first (step 99, phase train)" in found.message
 
 
+def test_of_a_gang_of_several_pods_it_is_said_whose_ranks_were_compared() -> None:
+    """Only the first pod's launcher is asked: the rank that all wait for may be in another."""
+    found = decision(seen(beat=beat(last_step_at=NOW - 122, world_size=8)))
+    assert "; of the first pod's ranks rank 0 stopped first (step 100, phase train)" in found.message
+
+
 def test_a_launcher_gets_the_time_to_deal_with_a_hang_itself() -> None:
     assert decide(seen(beat=beat(last_step_at=NOW - 120))).decision is None
 
@@ -385,7 +426,7 @@ def scaled(value: float | None, **fields: Any) -> Observation:
     return seen(policy=policy(nodes={"min": 1, "max": 4}, autoscale=SCALE), sample=sample, **fields)
 
 
-@pytest.mark.parametrize(("value", "nodes"), [(1.6, 4), (1.0, 3), (0.4, 1), (0.01, 1), (99.0, 4)])
+@pytest.mark.parametrize(("value", "nodes"), [(1.6, 4), (1.0, 3), (0.4, 1), (0.01, 1), (99.0, 4), (1.7e308, 4)])
 def test_right_after_a_commit_the_job_gets_as_many_nodes_as_the_query_asks_for(value: float, nodes: int) -> None:
     found = decision(scaled(value))
     assert found.deed == Restart(replicas=nodes)
@@ -404,6 +445,11 @@ def test_right_after_a_commit_the_job_gets_as_many_nodes_as_the_query_asks_for(v
 )  # fmt: skip
 def test_without_a_good_reason_the_number_of_nodes_stays(held: Observation) -> None:
     assert decide(held).decision is None
+
+
+def test_a_node_that_broke_is_avoided_on_another_number_of_nodes_too() -> None:
+    state = State(avoid={"node-7": NOW + 10, "node-8": NOW - 10})
+    assert decision(scaled(1.6, state=state)).deed == Restart(avoid=("node-7",), replicas=4)
 
 
 def test_never_during_a_save() -> None:
@@ -431,12 +477,21 @@ def test_the_state_survives_its_own_text() -> None:
         4.0,
     )
     assert read_state(state.encode()) == state
+    odd = State(incidents=(Incident(NOW, True, "no such file: \udcff"),))
+    assert read_state(odd.encode()).incidents[0].what == "no such file: ?"
     assert read_state(decision(seen(ends=(failed(),))).state.encode()).decisions[-1].reason == "PodFailed"
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "7", '{"intent": 5}', '{"incidents": [{}]}', '"x"', '{"avoid": []}', "[" * 9999]
-)
+    "text",
+    [
+        "{", "[]", "7", '{"intent": 5}', '{"incidents": [{}]}', '"x"', '{"avoid": []}', "[" * 9999,
+        '{"commit": 1e999}', '{"started": %s}' % ("9" * 400), '{"scaled_at": NaN}', '{"started": -1}',
+        '{"decisions": [{"at": 1e300, "policy": "x", "reason": "x"}]}', '{"avoid": {"\\ud800": 1}}',
+        '{"intent": {"attempt": 1e300, "reason": "x", "uids": 5}}',
+    ],
+    ids=range(15),
+)  # fmt: skip
 def test_a_damaged_state_is_an_error_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         read_state(text)

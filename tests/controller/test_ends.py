@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ktrain_controller.ends import KEPT_SECONDS, Ends
+from ktrain_controller.ends import EXPLAINS_SECONDS, KEPT_SECONDS, Ends
 from ktrain_controller.incidents import Kind, kind
-from tests.controller.seen import NOW, failed, pod
+from tests.controller.seen import NOW, failed, job, pod
 
 
 class Clock:
@@ -50,6 +50,30 @@ def test_ends_are_forgotten_after_a_while_and_with_their_job() -> None:
     seen.drop("research/other")
     assert seen.of("research/other") == ()
     clock.now += KEPT_SECONDS + 1
+    assert seen.of("research/demo") == ()
+
+
+def test_a_standby_that_nobody_asks_forgets_as_well() -> None:
+    seen, clock = ends()
+    for number in range(100):
+        seen.hear(None, replace(failed(uid=f"u{number}"), job=f"job-{number}"))
+        clock.now += EXPLAINS_SECONDS
+    assert len(seen) <= 2
+
+
+def test_a_job_of_the_same_name_does_not_inherit_ends() -> None:
+    seen, _ = ends()
+    seen.hear(None, failed())
+    seen.follow(job(), job(phase="Restarting"))
+    assert seen.of("research/demo") == (failed(),)
+    seen.follow(job(), job(uid="job-2"))
+    assert seen.of("research/demo") == ()
+
+
+def test_a_job_that_is_gone_leaves_no_ends() -> None:
+    seen, _ = ends()
+    seen.hear(None, failed())
+    seen.follow(job(), None)
     assert seen.of("research/demo") == ()
 
 

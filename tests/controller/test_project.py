@@ -111,6 +111,18 @@ def test_a_job_as_render_makes_it() -> None:
     assert reading.policy.ttl.days == 1
 
 
+@pytest.mark.parametrize("attempt", ["soon", "-3", "1.5", "9" * 5000], ids=["word", "below zero", "half", "endless"])
+def test_a_job_whose_attempt_is_none_is_known_told_of_and_left_alone(attempt: str) -> None:
+    _, document = render(job_file())
+    template = document["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+    template["metadata"]["annotations"]["ktrain.dev/attempt"] = attempt
+    reading = read(only(document, jobs(odd)))
+    assert reading.policy is None
+    assert reading.problem is not None
+    assert reading.problem.reason == "JobUnreadable"
+    assert attempt[:50] in reading.problem.message
+
+
 def test_the_ending_condition_counts_wherever_it_stands() -> None:
     _, document = render(job_file())
     conditions = [

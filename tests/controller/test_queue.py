@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ktrain_controller.queue import LAST_DELAY, WorkQueue
+from ktrain_controller.queue import LAST_DELAY, LONGEST_WAIT, WorkQueue
 
 
 class Clock:
@@ -92,6 +92,20 @@ def test_now_cancels_later(queue: WorkQueue, clock: Clock) -> None:
     queue.done("a")
     clock.now += 1000
     assert queue.depth == 0
+
+
+@pytest.mark.parametrize("seconds", [1e12, float("inf")])
+def test_what_is_decades_away_comes_in_a_day_and_ends_no_worker(seconds: float) -> None:
+    """No lock can wait for so long."""
+    clock = Clock()
+    queue, taken = WorkQueue(clock=clock), list[str | None]()
+    queue.add_after("a", seconds)
+    worker = in_thread(lambda: taken.append(queue.take()))
+    wait_until_waiting(queue, 1)
+    clock.now += LONGEST_WAIT
+    queue.add("b")
+    worker.join(5)
+    assert (taken, queue.take()) == (["b"], "a")
 
 
 def test_no_delay_is_now(queue: WorkQueue) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from ktrain.cluster import JOB, POD, WORKLOAD, Cluster
+from ktrain.cluster import WORKLOAD, Cluster
 from ktrain.errors import ForbiddenError
 from ktrain.jobs.find import is_suspended
 from ktrain.jobs.pause import keep_suspended, resume
@@ -17,19 +17,13 @@ from ktrain.jobs.workload import Workload
 from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_PAUSE, ANNOTATION_STATE
 from ktrain.render import render
 from ktrain_controller import patches, project
-from ktrain_controller.act import Actor, NotLeaderError
+from ktrain_controller.act import NotLeaderError
 from ktrain_controller.decide import decide
 from ktrain_controller.decision import Deactivate, Decision, Record, Restart, Restore, Resume, Suspend
-from ktrain_controller.ends import Ends
-from ktrain_controller.limit import Allowance
-from ktrain_controller.metrics import Metrics
-from ktrain_controller.model import Job, Pod
-from ktrain_controller.observation import Fleet, Limits, Observation
-from ktrain_controller.reconcile import Reconciler
+from ktrain_controller.observation import Observation
 from ktrain_controller.state import Release, State
-from ktrain_controller.store import Store
-from ktrain_controller.world import World
 from tests.controller.fake_objects import TABLES, Object
+from tests.controller.mind import Clock, Mind, odd
 from tests.controller.operator import NAMESPACE, Ledger, Operator, attempt_of, state_of
 from tests.controller.seen import NOW, failed, incidents, job, pod, seen
 from tests.kueue import Kueue
@@ -163,42 +157,6 @@ def test_a_change_of_a_workload_is_of_its_observed_version() -> None:
 
 
 # -- all of it, with a Kueue -------------------------------------------------------------------------------------------
-def odd(why: str) -> None:
-    raise AssertionError(why)
-
-
-@dataclass(slots=True)
-class Clock:
-    now: float = 1_900_000_000.0
-
-
-class Mind:
-    """A controller whose watches bring everything at once, and that leads for so many writes."""
-
-    def __init__(self, cluster: Cluster, clock: Clock, writes: int = 1000) -> None:
-        self._cluster, self._left = cluster, writes
-        self._jobs, self._pods = Store[Job](), Store[Pod](lambda it: it.owner)
-        world = World(
-            jobs=self._jobs, pods=self._pods, nodes=None, ends=Ends(lambda: clock.now), now=lambda: clock.now,
-            fleet=Fleet, beat=lambda _: None, earlier=lambda _: None, silence=lambda _: None, sample=lambda _: None,
-            limits=Limits(start=100),
-        )  # fmt: skip
-        actor = Actor(cluster, self._leads, lambda: None, clock=lambda: clock.now)
-        self._reconciler = Reconciler(
-            world, cluster, actor, allowance=Allowance(60), metrics=Metrics(), say=lambda *_, **__: None
-        )
-
-    def look(self) -> None:
-        """NotLeaderError when it is over with it."""
-        self._jobs.replace(project.jobs(odd).page(self._cluster.page(JOB, NAMESPACE)).items)
-        self._pods.replace(project.pods(odd).page(self._cluster.page(POD, NAMESPACE)).items)
-        self._reconciler.look(f"{NAMESPACE}/demo")
-
-    def _leads(self) -> bool:
-        self._left -= 1
-        return self._left >= 0
-
-
 @dataclass(slots=True)
 class Field:
     """Where it happens: one of the gang's two pods is taken by no node."""
@@ -288,7 +246,7 @@ WRITES: Final = 5  # of a controller: the pause, the Workload, the attempt, the 
 
 @pytest.mark.parametrize("writes", [*range(WRITES), 1000], ids=lambda it: f"dies-{it}" if it < WRITES else "lives")
 def test_a_gang_that_does_not_get_whole_leaves_and_comes_back_with_the_next_attempt(here: Field, writes: int) -> None:
-    here.mind = Mind(here.cluster, here.clock, writes)
+    here.mind = Mind(here.cluster, here.clock, writes=writes)
     release(here)
     assert here.workload["spec"]["active"] is False
     here.operator.stuck.clear()

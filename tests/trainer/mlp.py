@@ -44,6 +44,7 @@ class Case:
     at: int = 0  # step, or number of the evaluation's pass, or number of the object written
     by: int = 0  # rank
     batch_norm: bool = False
+    deep: bool = False  # two blocks with dropout, between two layers
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -102,9 +103,19 @@ def points(dtype: torch.dtype) -> Points:
     return Points(inputs, 2 * inputs[:, :1] + inputs[:, 1:2] ** 2)
 
 
+class Block(nn.Sequential):
+    """What repeats in a deep model."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.2))
+
+
 def model(case: Case) -> nn.Module:
     """The MLP, drawn from the seed."""
     rng.seed_all(rng.key(7, rng.INIT))
+    if case.deep:
+        deep = nn.Sequential(nn.Linear(16, 64), Block(), Block(), nn.Linear(64, 1))
+        return deep.to(getattr(torch, case.dtype))
     norm = [nn.BatchNorm1d(64)] if case.batch_norm else []
     mlp = nn.Sequential(nn.Linear(16, 64), *norm, nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
     return mlp.to(getattr(torch, case.dtype))

@@ -95,6 +95,12 @@ def test_a_query_looks_back_as_far_as_is_shown_or_for_a_stated_time(query: Query
     assert "1h" not in windows or "min_over_time" in query.expr
 
 
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_looks_for_a_rate_only_where_scrapes_are(query: Query) -> None:
+    """Grafana's window holds four scrapes, but of a rule that is evaluated each minute one value or none."""
+    assert not re.search(r"ktrain_job:[^\[]*\[\$__rate_interval\]", query.expr)
+
+
 def test_the_jobs_board_is_about_the_chosen_job_only() -> None:
     (job,) = (it for it in BOARDS if it.name == "job")
     wanted = {("namespace", "ml"), ("ktrain_job", "gpt")}

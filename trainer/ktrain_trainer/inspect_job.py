@@ -11,6 +11,7 @@ from typing import Any
 
 from ktrain.errors import KtrainError
 from ktrain.spec import Trainer, TrainingJob
+from ktrain.spec.trainer import Parallel
 from ktrain.units import format_bytes
 
 
@@ -57,12 +58,17 @@ def _sizes(model: Any, job: TrainingJob) -> dict[str, Any]:
     weights = sum(param.numel() * param.element_size() for param in params)
     moments = {"adamw": 2, "sgd": 1 if spec.optim.args.get("momentum") else 0}[spec.optim.name]
     state = weights * (2 + moments)  # weights, gradients, moments
-    shards = job.spec.max_ranks if spec.parallel.strategy == "fsdp2" else 1
+    shards = _shards(spec.parallel, job) if spec.parallel.is_sharded else 1
     return {
         "parameters": f"{sum(param.numel() for param in params):,} ({trained:,} trained)",
         "memory per rank": f"{format_bytes(state / shards)} for weights, gradients and optimizer, activations not counted",
         "micro-batches a step": f"{spec.batch.global_ // spec.batch.micro} over {job.spec.max_ranks} ranks",
     }
+
+
+def _shards(spec: Parallel, job: TrainingJob) -> int:
+    """Ranks that hold one copy together, when the job is at its largest."""
+    return (spec.shards or job.spec.ranks_per_node) if spec.strategy == "hsdp" else job.spec.max_ranks
 
 
 def _script(job: TrainingJob) -> dict[str, Any]:

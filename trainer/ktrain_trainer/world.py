@@ -27,6 +27,7 @@ class World:
     device: torch.device
     control: Any = None  # gloo process group for agreements; None with a single rank
     store: Any = None  # torch Store of this epoch, None without a gang
+    local_size: int = 1  # ranks of this node
 
     @classmethod
     def alone(cls, device: str | None = None) -> Self:
@@ -46,7 +47,8 @@ class World:
         device = _device(local_rank)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
-        return cls(rank, size, local_rank, device, control=dist.group.WORLD, store=store)
+        local_size = int(env.get("LOCAL_WORLD_SIZE", "1"))
+        return cls(rank, size, local_rank, device, control=dist.group.WORLD, store=store, local_size=local_size)
 
     @property
     def is_first(self) -> bool:

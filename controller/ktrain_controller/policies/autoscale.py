@@ -36,9 +36,10 @@ def _nodes(seen: Observation, wanted: Autoscale) -> int | None:
     sample = seen.sample
     if sample is None or sample.value is None or sample.streak < BREACHES or seen.now - sample.at > OLDEST_SECONDS:
         return None
-    number = math.ceil(seen.job.replicas * sample.value / wanted.target - 1e-9)
+    number = seen.job.replicas * sample.value / wanted.target - 1e-9
     nodes = seen.policy.nodes
-    return max(wanted.min, fewest(nodes), min(wanted.max, most(nodes), number))
+    # Within the limits first: the product of two finite numbers may be infinite, and of that there is no whole number.
+    return math.ceil(max(wanted.min, fewest(nodes), min(wanted.max, most(nodes), number)))
 
 
 def _has_just_committed(seen: Observation) -> bool:
@@ -67,4 +68,6 @@ def _rescale(seen: Observation, number: int, wanted: Autoscale) -> Decision:
     message = (
         f"{seen.job.replicas} → {number} nodes: the query says {seen.sample.value:g}, the target is {wanted.target:g}"
     )
-    return Decision("autoscale", "Rescaled", message, Restart(replicas=number), state, "Normal")
+    # What a job avoids it avoids on another number of nodes too: without them here, the wish would be taken back.
+    deed = Restart(avoid=seen.state.avoided(seen.now), replicas=number)
+    return Decision("autoscale", "Rescaled", message, deed, state, "Normal")

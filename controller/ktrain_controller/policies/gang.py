@@ -43,10 +43,9 @@ def again(
     chosen = seen.alive if pods is None else tuple(pods)
     forced = tuple(pod.uid for pod in force)
     intent = Intent(seen.job.attempt + 1, reason, tuple(pod.uid for pod in chosen), forced)
-    until = seen.now + seen.limits.avoid
-    avoided = {**{node: at for node, at in state.avoid.items() if at > seen.now}, **dict.fromkeys(avoid, until)}
-    state = replace(state, intent=intent, avoid=avoided)
-    deed: Deed = Restart(avoid=tuple(sorted(avoided)))
+    kept = {node: state.avoid[node] for node in state.avoided(seen.now)}
+    state = replace(state, intent=intent, avoid={**kept, **dict.fromkeys(avoid, seen.now + seen.limits.avoid)})
+    deed: Deed = Restart(avoid=tuple(sorted(state.avoid)))
     return Decision(policy, reason, message, deed, state)
 
 

@@ -60,11 +60,12 @@ def _limit(seen: Observation) -> float:
 
 
 def _first(beat: Beat) -> str:
-    """The rank that stopped first: the one that got least far."""
+    """The rank that stopped first: the one that got least far, of those that the launcher that was asked knows of."""
     if not beat.ranks:
         return "no rank has reported"
     rank = min(beat.ranks, key=lambda it: (it.step, it.last_step_at))
-    return f"rank {rank.rank} stopped first (step {rank.step}, phase {rank.phase})"
+    among = "of the first pod's ranks " if len(beat.ranks) < beat.world_size else ""
+    return f"{among}rank {rank.rank} stopped first (step {rank.step}, phase {rank.phase})"
 
 
 def _ask(seen: Observation, why: str) -> Decision:

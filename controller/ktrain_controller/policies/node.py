@@ -11,6 +11,7 @@ from ktrain_controller.observation import Observation
 from ktrain_controller.policies.gang import again
 
 STUCK_SECONDS: Final = 300.0  # beyond its grace period, on a node that says it is well
+CUT_OFF_SECONDS: Final = 10.0
 NOTICED: Final = "notice:"
 FORGOTTEN: Final = 86_400.0  # a notice that old was of another life of the node
 
@@ -19,6 +20,8 @@ def lost_node(seen: Observation) -> Decision | Wait | None:
     """Pods there are replaced at once: nothing else takes them away, and the attempt fences whatever still runs."""
     left = {pod: _left(seen, pod) for pod in seen.alive}
     lost = tuple(pod for pod, seconds in left.items() if seconds <= 0)
+    if lost and seen.fleet.is_cut_off:
+        return Wait(CUT_OFF_SECONDS)  # they run on, for all we know; their attempts would only make them die
     if not lost:
         soon = [seconds for seconds in left.values() if seconds != float("inf")]
         return Wait(min(soon)) if soon else None

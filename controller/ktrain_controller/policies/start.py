@@ -17,9 +17,11 @@ FORGIVEN: Final = 7200.0  # releases that are older do not lengthen the pause
 def start(seen: Observation) -> Decision | Wait | NeedsWorkload | None:
     """One pod does not run within the limit while its peers hold what others could use."""
     waiting = [pod for pod in seen.pods if pod.phase == "Pending" and pod.deleting is None]
-    if not waiting or not any(pod.is_up for pod in seen.pods):
+    if not waiting:
         return None
     late, left = _latest(seen, waiting)
+    if not any(_holds(pod, late) for pod in seen.pods):
+        return None
     if left > 0:
         return Wait(left)
     tries = sum(at > seen.now - FORGIVEN for at in seen.state.releases)
@@ -31,6 +33,12 @@ def start(seen: Observation) -> Decision | Wait | NeedsWorkload | None:
     if seen.workload and not seen.workload.is_active:
         return None  # Kueue is about to stop it, because somebody else wants that
     return released(seen, seen.state, policy="start", reason="StartTimeout", message=message, pause=pause)
+
+
+def _holds(peer: Pod, late: Pod) -> bool:
+    """Whether what it has is kept from others for nothing: pods that all fetch a large image are about to run."""
+    is_stuck_as_well = late.is_misconfigured and peer is not late and bool(peer.node) and peer.phase == "Pending"
+    return peer.is_up or (is_stuck_as_well and peer.deleting is None)
 
 
 def _latest(seen: Observation, waiting: Sequence[Pod]) -> tuple[Pod, float]:

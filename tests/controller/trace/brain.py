@@ -15,7 +15,8 @@ from ktrain_controller.lease import Lease
 from ktrain_controller.limit import Allowance
 from ktrain_controller.metrics import Metrics
 from ktrain_controller.model import Pod
-from ktrain_controller.observation import Limits
+from ktrain_controller.observation import Fleet, Limits
+from ktrain_controller.outage import Outage
 from ktrain_controller.reconcile import Reconciler
 from ktrain_controller.watches import Watches
 from ktrain_controller.workers import Workers
@@ -43,6 +44,7 @@ class Brain:
         self.queue, self._metrics = Queue(lambda: clock.now, chance.random), Metrics()
         self.watches = Watches.of(self._cluster, "", self._metrics, self._say, has_nodes=True)
         self._ends = Ends(self._now, lambda: clock.now)
+        self._outage = Outage(self._say)
         self._heartbeats = self._make_heartbeats(chance)
         self.met: set[str] = set()  # uids of pods that it has ever seen
         self.heard: set[str] = set()  # and of those that were seen to have failed
@@ -86,9 +88,12 @@ class Brain:
             self.eyes.settle()
 
     def _listen(self) -> None:
+        self.watches.jobs.store.listen(self._ends.follow)
         self.watches.pods.store.listen(self._ends.hear)
         self.watches.pods.store.listen(self._hear)
         self.watches.pods.store.listen(self._heartbeats.follow)
+        assert self.watches.nodes
+        self.watches.nodes.store.listen(self._outage.follow)
         self.watches.wake(self.queue.add)
 
     @property
@@ -110,13 +115,17 @@ class Brain:
         world = World(
             jobs=self.watches.jobs.store, pods=self.watches.pods.store,
             nodes=self.watches.nodes.store if self.watches.nodes else None, ends=self._ends, now=self._now,
-            fleet=lambda: self._heartbeats.fleet(may_act=self._allowance.left > 0), beat=self._heartbeats.beats.get,
-            earlier=self._heartbeats.earlier.get, silence=self._heartbeats.scraper.silence, sample=lambda _: None, limits=LIMITS,
+            fleet=self._fleet, beat=self._heartbeats.beats.get, earlier=self._heartbeats.earlier.get, silence=self._heartbeats.scraper.silence, sample=lambda _: None, limits=LIMITS,
         )  # fmt: skip
         actor = Actor(self._cluster, lambda: self._lease.is_leader, lambda: None, clock=lambda: self._clock.now)
         return Reconciler(
             world, self._cluster, actor, allowance=self._allowance, metrics=self._metrics, say=self._say
         )  # fmt: skip
+
+    def _fleet(self) -> Fleet:
+        return Fleet(
+            is_blind=self._heartbeats.are_most_silent, is_cut_off=self._outage.is_wide, may_act=self._allowance.left > 0
+        )
 
     def _make_heartbeats(self, chance: Random) -> Heartbeats:
         with pytest.MonkeyPatch.context() as patch:

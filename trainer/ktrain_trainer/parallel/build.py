@@ -5,6 +5,8 @@ from torch import nn
 from ktrain.errors import SpecError
 from ktrain.spec.trainer import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Parallel
+from ktrain_trainer.parallel.blocks import blocks
+from ktrain_trainer.parallel.recompute import recompute
 from ktrain_trainer.parallel.replicate import Replicated
 from ktrain_trainer.parallel.single import Single
 from ktrain_trainer.world import World
@@ -19,10 +21,22 @@ def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
         raise SpecError(
             f"spec.trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
         )
+    if spec.recompute != "none":
+        for block in _repeated(model, spec):
+            recompute(block, spec.recompute)
     if world.size == 1:
         return Single(model)
-    if spec.strategy == "fsdp2":
+    if spec.is_sharded:
         from ktrain_trainer.parallel.shard import Sharded  # takes as long as importing torch
 
         return Sharded(model, world, spec)
     return Replicated(model, world.control)
+
+
+def _repeated(model: nn.Module, spec: ParallelSpec) -> list[nn.Module]:
+    found = blocks(model, spec.blocks)
+    if not found:
+        raise SpecError(
+            "spec.trainer.parallel.recompute: the model repeats no block; name the classes in spec.trainer.parallel.blocks"
+        )
+    return found

@@ -1,21 +1,20 @@
-"""Parameters, gradients and optimizer state sharded over ranks (FSDP2)."""
+"""Parameters, gradients and optimizer state sharded over ranks: over all (FSDP2), or over those of a group that holds one copy (HSDP)."""
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from ktrain.errors import SpecError
 from ktrain.spec.trainer import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Votes
+from ktrain_trainer.parallel.blocks import blocks
 from ktrain_trainer.parallel.buffers import Buffers, broadcast
 from ktrain_trainer.world import World
 
@@ -26,10 +25,11 @@ class Sharded:
     pads = True
 
     def __init__(self, model: nn.Module, world: World, spec: ParallelSpec) -> None:
+        mesh = _mesh(world, spec)
         self.model = model
         self._world = world
+        self._copy = mesh.get_group(mesh.ndim - 1)  # ranks that hold one copy of the model together
         broadcast([*model.parameters(), *model.buffers()], world.control)
-        mesh = init_device_mesh(world.device.type, (world.size,))
         for block in blocks(model, spec.blocks):
             fully_shard(block, mesh=mesh, reshard_after_forward=spec.reshard_after_forward)
         fully_shard(model, mesh=mesh, reshard_after_forward=spec.reshard_after_forward)
@@ -66,7 +66,7 @@ class Sharded:
         square = sum(
             (torch.linalg.vector_norm(shard).square() for shard in shards), torch.zeros((), device=self._world.device)
         )
-        dist.all_reduce(square)
+        dist.all_reduce(square, group=self._copy)
         return square.sqrt()
 
     def scale(self, factor: torch.Tensor | float) -> None:
@@ -80,29 +80,15 @@ class Sharded:
         return [grad.to_local() if isinstance(grad, DTensor) else grad for grad in grads]
 
 
-def blocks(model: nn.Module, wanted: str | Sequence[str]) -> list[nn.Module]:
-    """The modules that are sharded one by one: by class name, or the class that repeats most in lists.
-
-    torch gave up on a universal default (pytorch#73809): `auto` takes transformers' `_no_split_modules` when the model
-    has it, else the class whose repeated instances hold the most parameters.
-    """
-    if wanted == "auto":
-        wanted = getattr(model, "_no_split_modules", None) or _largest_repeated(model)
-    found = [module for module in model.modules() if type(module).__name__ in wanted]
-    missing = set(wanted) - {type(module).__name__ for module in found}
-    if missing:
+def _mesh(world: World, spec: ParallelSpec) -> DeviceMesh:
+    """All ranks in a row; with hsdp in rows of `shards` ranks, each with a whole copy."""
+    if spec.strategy != "hsdp":
+        return init_device_mesh(world.device.type, (world.size,))
+    shards = spec.shards or world.local_size
+    if world.size % shards:
         raise SpecError(
-            f"spec.trainer.parallel.blocks names {', '.join(sorted(missing))}, but the model has no module of that class"
+            f"spec.trainer.parallel: one copy is spread over {shards} ranks, of which {world.size} is no multiple; "
+            "set parallel.shards to a divisor of every number of ranks that the job may have"
         )
-    return [module for module in found if module is not model]
-
-
-def _largest_repeated(model: nn.Module) -> tuple[str, ...]:
-    sizes: Counter[str] = Counter()
-    for parent in model.modules():
-        if isinstance(parent, nn.ModuleList | nn.Sequential):
-            names = Counter(type(child).__name__ for child in parent)
-            for child in parent:
-                if names[type(child).__name__] > 1:
-                    sizes[type(child).__name__] += sum(math.prod(param.shape) for param in child.parameters())
-    return (sizes.most_common(1)[0][0],) if sizes and sizes.most_common(1)[0][1] else ()
+    names = ("copies", "shards")
+    return init_device_mesh(world.device.type, (world.size // shards, shards), mesh_dim_names=names)

@@ -16,21 +16,49 @@
 {{- if and $values.networkPolicy.prometheusPorts (not $values.controller.prometheus) -}}
 {{- fail "networkPolicy.prometheusPorts is set, but controller.prometheus is empty; say which Prometheus, or leave both empty" -}}
 {{- end -}}
-{{- $budget := $values.podDisruptionBudget -}}
-{{- if and $budget.enabled (gt (int $values.replicas) 1) (ge (atoi (toString $budget.maxUnavailable)) (int $values.replicas)) -}}
-{{- fail (printf "podDisruptionBudget.maxUnavailable is %v and replicas is %v, so all may be missing; lower it, or set podDisruptionBudget.enabled to false" $budget.maxUnavailable $values.replicas) -}}
+{{- include "ktrain.contradictoryBudget" . -}}
+{{- include "ktrain.contradictoryFlags" . -}}
+{{- include "ktrain.contradictoryLabels" . -}}
 {{- end -}}
-{{- range tuple "lease-name" "namespace" "port" "prometheus" "dry-run" "workers" "requests-per-second" "actions-per-minute" -}}
-{{- $flag := printf "--%s" . -}}
-{{- range $values.controller.extraArgs -}}
-{{- if or (eq . $flag) (hasPrefix (printf "%s=" $flag) .) -}}
-{{- fail (printf "controller.extraArgs has %s, which the chart sets itself; use its own value for it" .) -}}
+
+{{/* Kubernetes rounds a share up: 51 % of two are two. */}}
+{{- define "ktrain.contradictoryBudget" -}}
+{{- $budget := .Values.podDisruptionBudget -}}
+{{- $replicas := int .Values.replicas -}}
+{{- $most := toString $budget.maxUnavailable -}}
+{{- $missing := hasSuffix "%" $most | ternary (div (add 99 (mul (trimSuffix "%" $most | atoi) $replicas)) 100) (atoi $most) | int -}}
+{{- if and $budget.enabled (gt $replicas 1) (ge $missing $replicas) -}}
+{{- fail (printf "podDisruptionBudget.maxUnavailable is %v and replicas is %d, so all may be missing; lower it, or set podDisruptionBudget.enabled to false" $most $replicas) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ktrain.contradictoryFlags" -}}
+{{- $values := .Values -}}
+{{- range $given := $values.controller.extraArgs -}}
+{{- $flag := regexFind "^--[a-z-]+" $given -}}
+{{- if has $flag (list "--lease-name" "--namespace" "--port" "--prometheus" "--dry-run" "--workers" "--requests-per-second" "--actions-per-minute") -}}
+{{- fail (printf "controller.extraArgs has %s, which the chart sets itself; use its own value for it" $given) -}}
+{{- end -}}
+{{- if has $flag (list "--identity" "--lease-namespace" "--bind") -}}
+{{- fail (printf "controller.extraArgs has %s, which this chart does not allow: each replica needs an identity of its own, the Lease that it may write, and a port that the kubelet reaches" $given) -}}
+{{- end -}}
+{{- if and $values.watchNamespace $values.rbac.create (eq $flag "--nodes") -}}
+{{- fail (printf "controller.extraArgs has --nodes, but watchNamespace is %q, and its Role cannot read nodes; leave one of them out, or set rbac.create to false and make the roles yourself" $values.watchNamespace) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $name, $_ := $values.commonLabels -}}
+
+{{- define "ktrain.contradictoryLabels" -}}
+{{- $values := .Values -}}
+{{- $given := dict "commonLabels" $values.commonLabels "dashboards.label" (dict $values.dashboards.label "") -}}
+{{- range tuple "podMonitor" "serviceMonitor" "alerts" -}}
+{{- $_ := set $given (printf "%s.additionalLabels" .) (get $values .).additionalLabels -}}
+{{- end -}}
+{{- range $where, $labels := $given -}}
+{{- range $name, $_ := $labels -}}
 {{- if or (hasPrefix "app.kubernetes.io/" $name) (eq $name "helm.sh/chart") -}}
-{{- fail (printf "commonLabels has %s, which the chart sets itself; choose another name for it" $name) -}}
+{{- fail (printf "%s has %s, which the chart sets itself; choose another name for it" $where $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

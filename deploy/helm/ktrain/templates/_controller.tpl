@@ -5,16 +5,16 @@
 - python
 - -m
 - ktrain_controller
-- --port={{ .Values.port }}
+- --port={{ .Values.port | int }}
 - --lease-name={{ include "ktrain.controller" . }}
-- --workers={{ $own.workers }}
-- --requests-per-second={{ $own.requestsPerSecond }}
-- --actions-per-minute={{ $own.actionsPerMinute }}
+- --workers={{ $own.workers | int64 }}
+- --requests-per-second={{ $own.requestsPerSecond | int64 }}
+- --actions-per-minute={{ $own.actionsPerMinute | int64 }}
 {{- with .Values.watchNamespace }}
-- --namespace={{ . }}
+- {{ printf "--namespace=%s" . | quote }}
 {{- end }}
 {{- with $own.prometheus }}
-- --prometheus={{ . }}
+- {{ printf "--prometheus=%s" . | quote }}
 {{- end }}
 {{- if $own.dryRun }}
 - --dry-run

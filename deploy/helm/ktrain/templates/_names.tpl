@@ -1,12 +1,16 @@
 {{/* What objects are called, and their labels. */}}
 
+{{/* A release's name may have dots and begin with a digit; a Service's may not. */}}
 {{- define "ktrain.fullname" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains "ktrain" .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else if not (regexMatch "^[a-z]" $release) -}}
+{{- printf "ktrain-%s" ($release | trunc 33 | trimAll "-") -}}
+{{- else if contains "ktrain" $release -}}
+{{- $release | trunc 40 | trimAll "-" -}}
 {{- else -}}
-{{- printf "%s-ktrain" (.Release.Name | trunc 33 | trimSuffix "-") -}}
+{{- printf "%s-ktrain" ($release | trunc 33 | trimAll "-") -}}
 {{- end -}}
 {{- end -}}
 
@@ -27,7 +31,7 @@
 {{/* (dict "root" $ "part" "controller") */}}
 {{- define "ktrain.selector" -}}
 app.kubernetes.io/name: ktrain
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 

@@ -15,7 +15,7 @@
 
 {{/* Of the pod: no privileges, and no token but the one that is mounted below. */}}
 {{- define "ktrain.podSettings" -}}
-serviceAccountName: {{ include "ktrain.account" . }}
+serviceAccountName: {{ include "ktrain.account" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -43,6 +43,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "ktrain.mounts" -}}
 - {name: account, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 - {name: tmp, mountPath: /tmp}
+{{- with .Values.controller.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* The account as Kubernetes would mount it, but with a token that ends. */}}
@@ -56,4 +59,7 @@ seccompProfile: {type: RuntimeDefault}
       - downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}
 - name: tmp
   emptyDir: {sizeLimit: 16Mi}
+{{- with .Values.controller.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
