@@ -104,6 +104,11 @@ class Job:
         """By index."""
         return {index(pod): pod for pod in find_pods(admin(), self.namespace, self.name)}
 
+    def has_other_pods(self, uid: str) -> bool:
+        """By one reading: pods, and that one is none of them."""
+        now = {pod["metadata"]["uid"] for pod in self.pods().values()}
+        return bool(now) and uid not in now
+
     def delete_pod(self, index: int, *, at_once: bool = False) -> None:
         """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once."""
         force = ("--grace-period=0", "--force") if at_once else ()

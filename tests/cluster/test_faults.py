@@ -64,7 +64,7 @@ def test_a_zombie_that_only_the_api_has_lost_commits_nothing(cluster: str) -> No
         kubectl("cordon", node.name)
         network.cut_api(node)
         job.delete_pod(0, at_once=True)  # as whoever repairs the job does; only the API hears of it
-        until("another pod", lambda: bool(job.pods()) and job.pods()[0]["metadata"]["uid"] != old["metadata"]["uid"])
+        until("another pod", lambda: job.has_other_pods(old["metadata"]["uid"]))
         until("the zombie's last word", lambda: _refusals(job) != [])
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:

@@ -57,7 +57,7 @@ def test_a_zombie_on_a_node_that_comes_back_commits_nothing(steered: str) -> Non
     try:
         kubectl("uncordon", next(it for it in nodes_up() if it != node).name)
         network.cut_api(node)
-        until("another pod", lambda: bool(job.pods()) and job.pods()[0]["metadata"]["uid"] != old)
+        until("another pod", lambda: job.has_other_pods(old))
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:
         network.mend(node)
