@@ -9,7 +9,7 @@ import pytest
 from ktrain.errors import StorageError
 from ktrain.history import Token
 from ktrain.records import read_records
-from ktrain.spec.trainer import Track
+from ktrain.spec.record import Track
 from ktrain.storage import open_storage
 from ktrain.storage.memory import MemoryStorage
 from ktrain_trainer.sinks import open_sinks

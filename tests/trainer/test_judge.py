@@ -3,7 +3,7 @@
 import pytest
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Best, EarlyStop
+from ktrain.spec.evaluation import Best, EarlyStop
 from ktrain_trainer.judge import check_monitors, is_among_best, should_stop
 from ktrain_trainer.progress import Progress
 

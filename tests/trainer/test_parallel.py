@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Parallel
+from ktrain.spec.parallel import Parallel
 from ktrain_trainer.parallel import spread
 from ktrain_trainer.parallel.recompute import recompute
 from ktrain_trainer.world import World

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Schedule
+from ktrain.spec.optim import Schedule
 from ktrain.units import Span
 from ktrain_trainer.schedule import Ramp, convert, ramp
 

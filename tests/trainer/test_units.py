@@ -12,7 +12,8 @@ from torch import nn
 
 from ktrain.errors import BuildError, CheckpointError, DataError, NonFiniteError, SpecError
 from ktrain.names import Exit
-from ktrain.spec.trainer import Optim, TaskSpec
+from ktrain.spec.optim import Optim
+from ktrain.spec.task import TaskSpec
 from ktrain.units import Span
 from ktrain_trainer import failures, optim, rng, task
 from ktrain_trainer.data import Fetch, Loader, check_source, to_device

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ktrain.errors import BuildError, KtrainError
-from ktrain.spec.trainer import TaskSpec, Use
+from ktrain.spec.common import Use
+from ktrain.spec.task import TaskSpec
 
 
 def resolve(target: str, where: str = "use") -> Any:

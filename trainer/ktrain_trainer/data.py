@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ktrain.errors import DataError
-from ktrain.spec.trainer import Data, Use
+from ktrain.spec.common import Use
+from ktrain.spec.data import Data
 from ktrain_trainer import build, rng, stop
 from ktrain_trainer.plan import Cut, Micro, Stream
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ktrain.errors import KtrainError
 from ktrain.spec import Trainer, TrainingJob
-from ktrain.spec.trainer import Parallel
+from ktrain.spec.parallel import Parallel
 from ktrain.units import format_bytes
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Best, EarlyStop
+from ktrain.spec.evaluation import Best, EarlyStop
 from ktrain_trainer.progress import Progress
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ktrain.errors import BuildError
-from ktrain.spec.trainer import Optim
+from ktrain.spec.optim import Optim
 from ktrain_trainer import build
 
 OPTIMIZERS: Final[dict[str, Callable[..., torch.optim.Optimizer]]] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Schedule
+from ktrain.spec.optim import Schedule
 from ktrain.units import Span
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  -- torch's own custom
 from torch import nn
 
 from ktrain.errors import BuildError
-from ktrain.spec.trainer import Loss, TaskSpec
+from ktrain.spec.task import Loss, TaskSpec
 from ktrain_trainer import build
 
 

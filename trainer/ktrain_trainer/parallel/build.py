@@ -3,7 +3,7 @@
 from torch import nn
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Parallel as ParallelSpec
+from ktrain.spec.parallel import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Parallel
 from ktrain_trainer.parallel.blocks import blocks
 from ktrain_trainer.parallel.recompute import recompute

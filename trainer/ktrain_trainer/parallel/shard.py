@@ -12,7 +12,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from ktrain.errors import SpecError
-from ktrain.spec.trainer import Parallel as ParallelSpec
+from ktrain.spec.parallel import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Votes
 from ktrain_trainer.parallel.blocks import blocks
 from ktrain_trainer.parallel.buffers import Buffers, broadcast

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from ktrain import names
 from ktrain.errors import BuildError
 from ktrain.history import Token
-from ktrain.spec.trainer import Track
+from ktrain.spec.record import Track
 from ktrain.storage import Storage
 from ktrain_trainer.sinks.base import Sink
 from ktrain_trainer.sinks.jsonl import JsonLines
