@@ -10,7 +10,18 @@ from ktrain.units import Span
 
 Target = Annotated[str, StringConstraints(pattern=forms.TARGET.pattern, max_length=500)]
 ShortName = Annotated[str, StringConstraints(pattern=forms.SHORT_NAME.pattern, max_length=100)]
-Monitor = Annotated[str, StringConstraints(pattern=forms.MONITOR.pattern, max_length=200)]
+
+
+def _no_test(monitor: object) -> object:
+    if isinstance(monitor, str) and monitor.startswith("test/"):
+        raise ValueError(
+            f"{monitor} is measured on test data, and what decides when to stop or what to keep is no test any more; "
+            f"watch val/{monitor.removeprefix('test/')}"
+        )
+    return monitor
+
+
+Monitor = Annotated[str, StringConstraints(pattern=forms.MONITOR.pattern, max_length=200), BeforeValidator(_no_test)]
 Args = dict[str, Any]
 Length = Annotated[Span, BeforeValidator(Span.parse_length)]
 

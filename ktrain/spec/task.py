@@ -18,7 +18,9 @@ class Loss(Model):
     """The loss: a short name, or an import path of a function (output, target, reduction='sum', …)."""
 
     use: ShortName | Target = setting(
-        "cross_entropy", resume="refuse", doc="cross_entropy, mse, bce_with_logits, l1, huber, nll, or module:attr"
+        "cross_entropy",
+        resume="refuse",
+        doc="cross_entropy, nll, focal, bce_with_logits, mse, l1, smooth_l1, huber, kl_div, cosine_embedding, triplet_margin, info_nce, or module:attr",
     )
     args: Args = setting({}, resume="warn", doc="keyword arguments, without reduction")
 
