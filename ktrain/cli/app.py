@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "checkpoints": "List, verify and prune checkpoints, or make one now.",
     "doctor": "Check everything that a job needs: cluster, rights, storage.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
+    "compare": "Compare runs by a metric: paired tests over seeds or folds.",
     "version": "Print the version.",
 }
 
@@ -75,7 +76,7 @@ def _add(app: typer.Typer, name: str, text: str, *, is_wanted: bool) -> None:
     if not is_wanted:
         app.command(name, help=text)(_nothing)
         return
-    module = importlib.import_module(f"ktrain.cli.{name}")
+    module = importlib.import_module(f"ktrain.cli.{name.replace('-', '_')}")
     if hasattr(module, "group"):
         app.add_typer(module.group, name=name, help=text)
     else:
