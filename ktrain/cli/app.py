@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "checkpoints": "List, verify and prune checkpoints, or make one now.",
     "doctor": "Check everything that a job needs: cluster, rights, storage.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
+    "tune": "Search for the best values of some keys: each trial is a job.",
     "compare": "Compare runs by a metric: paired tests over seeds or folds.",
     "version": "Print the version.",
 }

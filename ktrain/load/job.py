@@ -12,6 +12,7 @@ from ktrain.load import override
 from ktrain.load.compose import MAX_BYTES, Document, Location, compose
 from ktrain.load.explain import Where, explain, places
 from ktrain.load.problem import Problem, SpecErrors
+from ktrain.load.space import check_space
 from ktrain.spec import TrainingJob
 
 
@@ -64,10 +65,13 @@ def _parse(text: str, name: str, overrides: Sequence[str]) -> tuple[TrainingJob,
     changes = [override.parse(it) for it in overrides]
     whole = replace(document, value=override.apply(document.value, changes))
     try:
-        return _validated(whole), _Where(name, whole, changes)
+        job, where = _validated(whole), _Where(name, whole, changes)
     except ValidationError as error:
         where = _Where(name, whole, changes, _wrong_alone(document))
         raise SpecErrors(explain(error.errors(include_url=False), whole, where)) from None
+    if job.spec.tune and (problems := check_space(job.spec.tune, whole, where)):
+        raise SpecErrors(problems)
+    return job, where
 
 
 def _validated(document: Document) -> TrainingJob:

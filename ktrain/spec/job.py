@@ -9,6 +9,7 @@ from ktrain.spec import forms
 from ktrain.spec import platform as p
 from ktrain.spec.base import Model, setting
 from ktrain.spec.trainer import Trainer
+from ktrain.spec.tune import Tune
 from ktrain.units import Time
 
 MAX_NAME = 50  # the operator makes <job>-worker-<i> of it, and a DNS label ends at 63
@@ -59,6 +60,7 @@ class JobSpec(Model):
     pod_patch: dict[str, Any] = setting({}, resume="free", doc="strategic-merge patch of the pod template")
     trainer: Trainer | None = setting(None, resume="refuse", doc="the declarative trainer; or script")
     script: p.Script | None = setting(None, resume="refuse", doc="the user's own program; or trainer")
+    tune: Tune | None = setting(None, resume="free", doc="what `ktrain tune` searches for; nothing else reads it")
 
     @field_validator("nodes")
     @classmethod
@@ -72,6 +74,12 @@ class JobSpec(Model):
         if (self.trainer is None) == (self.script is None):
             given = "both trainer and script" if self.trainer else "neither trainer nor script"
             raise ValueError(f"spec has {given}; give exactly one")
+        return self
+
+    @model_validator(mode="after")
+    def _tune_measures_something(self) -> Self:
+        if self.tune and self.trainer and self.trainer.data.val is None:
+            raise ValueError(f"tune.metric is {self.tune.metric}, but there is no trainer.data.val; add it")
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from ktrain.names import CliExit
 from ktrain.tune.compare import RESAMPLES, compare
 from ktrain.tune.extra import need
 from ktrain.tune.sides import Side, expand, pair, read_side
-from tests.cli.test_cli import ktrain
+from tests.tune.here import Call
 from tests.tune.runs import write_run
 
 A = [0.52, 0.48, 0.55, 0.61, 0.50, 0.47, 0.58]
@@ -97,15 +97,15 @@ def test_a_pattern_in_a_url_is_looked_up_in_storage(tmp_path: Path) -> None:
     assert expand(f"{url}/a-*") == [f"{url}/a-s0", f"{url}/a-s1"]
 
 
-def test_the_command_prints_a_table_and_draws_a_picture(tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_draws_a_picture(call: Call, tmp_path: Path) -> None:
     a, b = side(tmp_path / "runs", "a", A), side(tmp_path / "runs", "b", B)
-    done = ktrain("compare", a, b, "--to", "it.svg", cwd=tmp_path)
-    assert done.returncode == CliExit.OK, done.stderr
-    assert "t-test p" in done.stdout.splitlines()[0]
-    assert "better by 0.04571 on average" in done.stderr
-    assert f"wrote {tmp_path / 'it.svg'}" in done.stderr
+    done = call("compare", a, b, "--to", "it.svg")
+    assert done.code == CliExit.OK, done.err
+    assert "t-test p" in done.out.splitlines()[0]
+    assert "better by 0.04571 on average" in done.err
+    assert f"wrote {tmp_path / 'it.svg'}" in done.err
     assert "<svg" in (tmp_path / "it.svg").read_text(encoding="utf-8")
-    told = json.loads(ktrain("compare", a, b, "-o", "json", cwd=tmp_path).stdout)
+    told = json.loads(call("compare", a, b, "-o", "json").out)
     assert told["comparisons"][0]["t"]["p"] == stats.ttest_rel(B, A).pvalue
     assert told["comparisons"][0]["paired_by"] == "seed and fold"
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
@@ -124,12 +124,14 @@ def test_the_command_prints_a_table_and_draws_a_picture(tmp_path: Path) -> None:
     ],
     ids=["one", "folder", "pattern", "metric", "picture", "nan", "empty"],
 )
-def test_a_wrong_comparison_is_one_sentence(args: tuple[str, ...], code: int, told: str, tmp_path: Path) -> None:
+def test_a_wrong_comparison_is_one_sentence(
+    args: tuple[str, ...], code: int, told: str, call: Call, tmp_path: Path
+) -> None:
     runs = {"a": [0.5], "b": [0.4], "nan": [0.5, float("nan")], "empty": []}
     where = {name: write_run(tmp_path, name, values) for name, values in runs.items()}
-    done = ktrain("compare", *(it.format(**where) for it in args), cwd=tmp_path)
-    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
-    assert "Traceback" not in done.stderr
+    done = call("compare", *(it.format(**where) for it in args))
+    assert (done.code, told in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
