@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Use
+from ktrain.spec.dataset import Dataset
 
 
 class Loader(Model):
@@ -17,10 +18,11 @@ class Loader(Model):
 
 
 class Data(Model):
-    """Datasets: anything with __len__ and __getitem__ (or __getitems__)."""
+    """Datasets: files, or anything with __len__ and __getitem__ (or __getitems__)."""
 
-    train: Use = setting(resume="refuse", doc="training dataset")
-    val: Use | None = setting(None, resume="warn", doc="validation dataset")
+    train: Dataset = setting(resume="refuse", doc="training dataset")
+    val: Dataset | None = setting(None, resume="warn", doc="validation dataset")
+    test: Dataset | None = setting(None, resume="free", doc="test dataset: never looked at while training")
     collate: Use | None = setting(None, resume="refuse", doc="factory of the collate function; default: torch's")
     shuffle: bool = setting(True, resume="refuse", doc="a new keyed order each epoch")
     loader: Loader = setting(Loader(), resume="free", doc="how samples are fetched")

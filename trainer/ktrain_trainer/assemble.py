@@ -25,6 +25,7 @@ from ktrain_trainer.plan import Stream
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
 from ktrain_trainer.sinks import Sink, open_sinks
+from ktrain_trainer.sources import make_sources
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
@@ -42,10 +43,9 @@ class Parts:
 
 def build_parts(spec: Trainer) -> Parts:
     """Imports and builds what the spec names; the same initial weights on every rank, whatever their number."""
-    train = data.make_loader(spec.data, data.make_source(spec.data.train, "spec.trainer.data.train"), seed=spec.seed)
-    val = None
-    if spec.data.val:
-        val = data.make_loader(spec.data, data.make_source(spec.data.val, "spec.trainer.data.val"), seed=spec.seed)
+    sources = make_sources(spec.data)
+    train = data.make_loader(spec.data, sources.train, seed=spec.seed)
+    val = data.make_loader(spec.data, sources.val, seed=spec.seed) if sources.val is not None else None
     rng.seed_all(rng.key(spec.seed, rng.INIT))
     model = build.construct(spec.model, "spec.trainer.model")
     if not isinstance(model, nn.Module):

@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ktrain.errors import DataError
-from ktrain.spec.common import Use
 from ktrain.spec.data import Data
 from ktrain_trainer import build, rng, stop
 from ktrain_trainer.plan import Cut, Micro, Stream
@@ -119,11 +118,6 @@ def make_loader(spec: Data, source: Any, *, seed: int) -> Loader:
     collate = build.construct(spec.collate, "spec.trainer.data.collate") if spec.collate else default_collate
     fetch = Fetch(source, collate, seed)
     return Loader(fetch, spec.loader.workers, spec.loader.prefetch, spec.loader.pin_memory)
-
-
-def make_source(use: Use, where: str) -> Source:
-    """A dataset by its import path; DataError when it is empty or cannot be indexed."""
-    return check_source(build.construct(use, where), where)
 
 
 def check_source(source: Any, where: str) -> Source:

@@ -21,13 +21,15 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
         return {"error": "torch is not installed, and --deep builds the model; install ktrain-operator[trainer]"}
     if job.spec.trainer is None:
         return _script(job)
-    from ktrain_trainer import build, data, optim, task
+    from ktrain_trainer import build, optim, task
+    from ktrain_trainer.sources import make_sources
 
     spec = job.spec.trainer
     found: dict[str, Any] = {}
-    for name, use in (("train data", spec.data.train), ("validation data", spec.data.val)):
-        if use:
-            found[name] = f"{len(data.make_source(use, f'spec.trainer.data.{_key(name)}')):,} samples"
+    sources = make_sources(spec.data, test=True)
+    for name, source in (("train data", sources.train), ("validation data", sources.val), ("test data", sources.test)):
+        if source is not None:
+            found[name] = f"{len(source):,} samples"
     if spec.data.collate:
         build.construct(spec.data.collate, "spec.trainer.data.collate")
     task.make(spec.task)
@@ -83,10 +85,6 @@ def _script(job: TrainingJob) -> dict[str, Any]:
     except SyntaxError as error:
         raise KtrainError(f"{path}:{error.lineno}: {error.msg}", "spec.script.path") from None
     return {"script": f"{path} compiles"}
-
-
-def _key(name: str) -> str:
-    return {"train data": "train", "validation data": "val"}[name]
 
 
 def main() -> None:
