@@ -7,6 +7,7 @@ from pydantic import model_validator
 from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Use
 from ktrain.spec.dataset import Dataset
+from ktrain.spec.sampling import Curriculum, Fold, Mix, Pack, Sampler, Split
 
 
 class Loader(Model):
@@ -23,9 +24,42 @@ class Data(Model):
     train: Dataset = setting(resume="refuse", doc="training dataset")
     val: Dataset | None = setting(None, resume="warn", doc="validation dataset")
     test: Dataset | None = setting(None, resume="free", doc="test dataset: never looked at while training")
+    split: Split | None = setting(None, resume="refuse", doc="take val and test from data.train")
+    fold: Fold | None = setting(None, resume="refuse", doc="take val from data.train, k-fold")
+    sampler: Sampler | None = setting(None, resume="refuse", doc="another order than a shuffled one")
+    curriculum: Curriculum | None = setting(None, resume="refuse", doc="easy samples first")
+    mix: Mix | None = setting(None, resume="refuse", doc="several datasets by proportion")
+    pack: Pack | None = setting(None, resume="refuse", doc="token sequences in rows of one length")
     collate: Use | None = setting(None, resume="refuse", doc="factory of the collate function; default: torch's")
     shuffle: bool = setting(True, resume="refuse", doc="a new keyed order each epoch")
     loader: Loader = setting(Loader(), resume="free", doc="how samples are fetched")
+
+    @property
+    def has_val(self) -> bool:
+        """Whether there is something to evaluate on."""
+        return bool(self.val or self.fold or (self.split and self.split.val))
+
+    @model_validator(mode="after")
+    def _one_division(self) -> Self:
+        if self.split and self.fold:
+            raise ValueError("both split and fold divide data.train; give one of them")
+        taken = {"val": self.fold or (self.split and self.split.val), "test": self.split and self.split.test}
+        for name, is_taken in taken.items():
+            if is_taken and getattr(self, name):
+                which = "fold" if self.fold else f"split.{name}"
+                raise ValueError(f"{name} is given, and {which} takes it from data.train too; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        orders = [name for name in ("sampler", "curriculum", "mix") if getattr(self, name)]
+        if len(orders) > 1:
+            raise ValueError(f"{orders[0]} and {orders[1]} both decide the order of the samples; give one of them")
+        if orders and not self.shuffle:
+            raise ValueError(f"shuffle is false, but {orders[0]} decides the order of the samples; remove one of them")
+        if self.pack and orders:
+            raise ValueError(f"pack makes new samples, which {orders[0]} knows nothing of; give one of them")
+        return self
 
 
 class Batch(Model):

@@ -71,8 +71,8 @@ class Trainer(Model):
             if part
         ]
         for name, monitor in watched:
-            if monitor.startswith("val/") and self.data.val is None:
+            if monitor.startswith("val/") and not self.data.has_val:
                 raise ValueError(
-                    f"{name}.monitor is {monitor}, but there is no data.val; add data.val or remove {name}"
+                    f"{name}.monitor is {monitor}, but there is no data.val; add data.val (or data.split) or remove {name}"
                 )
         return self

@@ -19,6 +19,7 @@ from ktrain_trainer.checkpoint import Checkpointer, Retention, init_from
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
+from ktrain_trainer.ordering import make_order
 from ktrain_trainer.parallel import spread
 from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
@@ -43,7 +44,7 @@ class Parts:
 
 def build_parts(spec: Trainer) -> Parts:
     """Imports and builds what the spec names; the same initial weights on every rank, whatever their number."""
-    sources = make_sources(spec.data)
+    sources = make_sources(spec.data, seed=spec.seed)
     train = data.make_loader(spec.data, sources.train, seed=spec.seed)
     val = data.make_loader(spec.data, sources.val, seed=spec.seed) if sources.val is not None else None
     rng.seed_all(rng.key(spec.seed, rng.INIT))
@@ -108,7 +109,9 @@ def assemble(
 
 def _train_feed(loader: data.Loader, spec: Trainer) -> Feed:
     num_samples = len(loader.fetch.source)
-    return Feed(loader, Stream(num_samples, seed=spec.seed, shuffle=spec.data.shuffle), spec.batch.micro, num_samples)
+    order = make_order(spec, loader.fetch.source)
+    stream = Stream(num_samples, seed=spec.seed, shuffle=spec.data.shuffle, order=order)
+    return Feed(loader, stream, spec.batch.micro, num_samples)
 
 
 def _val_feed(loader: data.Loader, spec: Trainer) -> Feed:

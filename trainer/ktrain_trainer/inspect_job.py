@@ -26,7 +26,7 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
 
     spec = job.spec.trainer
     found: dict[str, Any] = {}
-    sources = make_sources(spec.data, test=True)
+    sources = make_sources(spec.data, seed=spec.seed, test=True)
     for name, source in (("train data", sources.train), ("validation data", sources.val), ("test data", sources.test)):
         if source is not None:
             found[name] = f"{len(source):,} samples"

@@ -7,7 +7,7 @@ one integer, and any number of ranks sees the same batches.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,11 +66,37 @@ def _scramble(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
+class Order(Protocol):
+    """Any other order: a pure function of the position in the stream."""
+
+    def __call__(self, positions: Indices) -> Indices:
+        """The samples at these neighbouring positions, each from 0 on."""
+
+
+def draws(key: int, positions: Indices) -> npt.NDArray[np.uint64]:
+    """A 64-bit number for each position that looks unrelated to its neighbours'."""
+    return _scramble(_scramble(positions.astype(np.uint64) ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15))
+
+
+def fractions(key: int, positions: Indices) -> npt.NDArray[np.float64]:
+    """As `draws`, in [0, 1)."""
+    return (draws(key, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def epochs(positions: Indices, size: int) -> Iterator[tuple[int, Indices]]:
+    """(epoch, the positions that lie in it, counted from its beginning) of neighbouring positions."""
+    for epoch in range(int(positions[0]) // size, int(positions[-1]) // size + 1):
+        inside = positions[(positions >= epoch * size) & (positions < (epoch + 1) * size)]
+        yield epoch, inside - epoch * size
+
+
 class Stream:
     """The endless sequence of sample numbers; computed in blocks, so that a step costs a slice."""
 
-    def __init__(self, num_samples: int, *, seed: int, shuffle: bool) -> None:
+    def __init__(self, num_samples: int, *, seed: int, shuffle: bool, order: "Order | None" = None) -> None:
+        """order: instead of the shuffled or plain one."""
         self.num_samples = num_samples
+        self._order = order
         self._seed = seed
         self._shuffle = shuffle
         self._block_at = (-1, -1)
@@ -80,7 +106,7 @@ class Stream:
         """The samples at stream positions [begin, end)."""
         taken: list[int] = []
         while begin < end:
-            epoch, offset = divmod(begin, self.num_samples)
+            epoch, offset = divmod(begin, self.num_samples) if self._order is None else (0, begin)
             block, at = divmod(offset, _BLOCK)
             piece = self._at(epoch, block)[at : at + end - begin]
             taken += piece
@@ -89,8 +115,12 @@ class Stream:
 
     def _at(self, epoch: int, block: int) -> list[int]:
         if self._block_at != (epoch, block):
-            positions = np.arange(block * _BLOCK, min((block + 1) * _BLOCK, self.num_samples), dtype=np.int64)
-            if self._shuffle:
+            last = (block + 1) * _BLOCK
+            end = last if self._order else min(last, self.num_samples)
+            positions = np.arange(block * _BLOCK, end, dtype=np.int64)
+            if self._order:
+                positions = self._order(positions)
+            elif self._shuffle:
                 positions = Permutation(self.num_samples, rng.key(self._seed, rng.ORDER, epoch))(positions)
             self._block_at, self._block = (epoch, block), positions.tolist()
         return self._block

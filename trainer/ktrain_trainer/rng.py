@@ -13,6 +13,12 @@ INIT: Final = 1
 ORDER: Final = 2
 SAMPLE: Final = 3
 FORWARD: Final = 4
+WEIGHTED: Final = 101
+CURRICULUM: Final = 102
+BUCKET: Final = 103
+MIX: Final = 104
+PACK: Final = 105
+REPLACE: Final = 106
 
 
 def mix(value: int) -> int:

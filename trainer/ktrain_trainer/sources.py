@@ -8,6 +8,9 @@ from ktrain.spec.data import Data
 from ktrain.spec.dataset import Dataset
 from ktrain_trainer import build
 from ktrain_trainer.data import Source, check_source
+from ktrain_trainer.division import divide, fold
+from ktrain_trainer.mixture import Joined
+from ktrain_trainer.packing import Packed
 
 _WHERE = "spec.trainer.data"
 
@@ -21,15 +24,24 @@ class Sources:
     test: Source | None
 
 
-def make_sources(spec: Data, *, test: bool = False) -> Sources:
+def make_sources(spec: Data, *, seed: int, test: bool = False) -> Sources:
     """All of them; the test data only when it is asked for: training never opens it."""
     train = make_source(spec.train, f"{_WHERE}.train")
     classes = getattr(train, "classes", None)  # label numbers mean the same in all splits
-
-    def other(name: str, part: Dataset | None) -> Source | None:
-        return make_source(part, f"{_WHERE}.{name}", classes=classes) if part else None
-
-    return Sources(train, other("val", spec.val), other("test", spec.test) if test else None)
+    parts: dict[str, Any] = {"train": train}
+    if spec.split:
+        parts = {name: view for name, view in divide(train, spec.split).items() if len(view)}
+    elif spec.fold:
+        parts = dict(fold(train, spec.fold))
+    for name, part in (("val", spec.val), ("test", spec.test if test else None)):
+        if part:
+            parts[name] = make_source(part, f"{_WHERE}.{name}", classes=classes)
+    if spec.mix:
+        others = {name: make_source(part, f"{_WHERE}.mix.others.{name}") for name, part in spec.mix.others.items()}
+        parts["train"] = Joined({"train": parts["train"], **others}, spec.mix.tag)
+    if spec.pack:
+        parts = {name: Packed.of(part, spec.pack, seed=seed) for name, part in parts.items()}
+    return Sources(parts["train"], parts.get("val"), parts.get("test") if test else None)
 
 
 def make_source(spec: Dataset, where: str, *, classes: Any = None) -> Source:
