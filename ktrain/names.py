@@ -146,6 +146,7 @@ class Metric(StrEnum):
     CHECKPOINTS = "ktrain_checkpoints_total"
     CHECKPOINT_FAILURES = "ktrain_checkpoint_failures_total"
     NONFINITE_STEPS = "ktrain_nonfinite_steps_total"
+    SAMPLES_SKIPPED = "ktrain_samples_skipped_total"
     RANK_UP = "ktrain_rank_up"
     RANK_STEP = "ktrain_rank_step"
     RANK_STEP_SECONDS = "ktrain_rank_step_seconds_total"

@@ -49,6 +49,7 @@ class Snapshot:
     checkpoints: int = 0
     checkpoint_failures: int = 0
     nonfinite_steps: int = 0
+    samples_skipped: int = 0  # on all ranks, as of the newest log step
     memory_bytes: int = 0
     began_at: float = 0  # when its process began to count
     phase_seconds: dict[str, float] = field(default_factory=dict)  # since then, by phase: all of the time

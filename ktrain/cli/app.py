@@ -11,6 +11,7 @@ from ktrain.names import CliExit
 COMMANDS: Final = {
     "init": "Write a job file that works at once, with the code it needs.",
     "validate": "Check a job file; --deep also imports and builds what it names.",
+    "data": "Show samples of a job as they are trained on, or write them into Parquet files once.",
     "lint": "Warn of what is valid but will hurt.",
     "render": "Print exactly the objects that submit would send.",
     "schema": "Print the JSON Schema of job files, for editors.",

@@ -1,14 +1,11 @@
 """`ktrain validate`."""
 
-import json
-import subprocess
-import sys
 from typing import Annotated, Any
 
 import typer
 
+from ktrain.cli.ask import ask
 from ktrain.cli.common import Format, JobFile, Output, Sets, say, show
-from ktrain.errors import BuildError
 from ktrain.load import Loaded, SpecErrors, load_job
 from ktrain.names import CliExit
 
@@ -41,23 +38,4 @@ def command(
 
 def inspect(loaded: Loaded) -> dict[str, Any]:
     """Imports and builds the job's parts in a process of their own; SpecErrors tell what does not work, and where."""
-    document = loaded.job.model_dump_json(by_alias=True)
-    # By file name and not with -m: torch must not be needed to say that torch is missing.
-    done = subprocess.run(
-        [sys.executable, "-m", "ktrain_trainer.inspect_job"],
-        input=document,
-        capture_output=True,
-        text=True,
-        cwd=loaded.code_dir,
-        check=False,
-    )
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        told = done.stderr.strip().splitlines()
-        raise BuildError(
-            f"the job's code ended the check (exit {done.returncode}): {told[-1] if told else 'no output'}"
-        ) from None
-    if "error" in answer:
-        raise SpecErrors([loaded.problem("build", answer["error"], answer.get("where") or "spec")])
-    return answer
+    return ask(loaded, "ktrain_trainer.inspect_job")

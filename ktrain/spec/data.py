@@ -5,9 +5,9 @@ from typing import Self
 from pydantic import model_validator
 
 from ktrain.spec.base import Model, setting
-from ktrain.spec.common import Use
 from ktrain.spec.dataset import Dataset
 from ktrain.spec.sampling import Curriculum, Fold, Mix, Pack, Sampler, Split
+from ktrain.spec.transform import Collate, OnError, PerSplit
 
 
 class Loader(Model):
@@ -30,7 +30,11 @@ class Data(Model):
     curriculum: Curriculum | None = setting(None, resume="refuse", doc="easy samples first")
     mix: Mix | None = setting(None, resume="refuse", doc="several datasets by proportion")
     pack: Pack | None = setting(None, resume="refuse", doc="token sequences in rows of one length")
-    collate: Use | None = setting(None, resume="refuse", doc="factory of the collate function; default: torch's")
+    transform: PerSplit = setting(PerSplit(), resume="refuse", doc="changes of single samples")
+    on_error: OnError = setting(
+        "raise", resume="warn", doc="a sample that cannot be read; skip: take another one, retry: three times"
+    )
+    collate: Collate | None = setting(None, resume="refuse", doc="how samples become a batch; default: torch's")
     shuffle: bool = setting(True, resume="refuse", doc="a new keyed order each epoch")
     loader: Loader = setting(Loader(), resume="free", doc="how samples are fetched")
 

@@ -45,7 +45,7 @@ class Parts:
 def build_parts(spec: Trainer) -> Parts:
     """Imports and builds what the spec names; the same initial weights on every rank, whatever their number."""
     sources = make_sources(spec.data, seed=spec.seed)
-    train = data.make_loader(spec.data, sources.train, seed=spec.seed)
+    train = data.make_loader(spec.data, sources.train, seed=spec.seed, split="train")
     val = data.make_loader(spec.data, sources.val, seed=spec.seed) if sources.val is not None else None
     rng.seed_all(rng.key(spec.seed, rng.INIT))
     model = build.construct(spec.model, "spec.trainer.model")

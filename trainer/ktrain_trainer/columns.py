@@ -35,5 +35,11 @@ def identity(source: Any, index: int) -> str:
     return str(own(index)) if callable(own) else str(index)
 
 
+def place(source: Any, index: int) -> str:
+    """Where a sample comes from, for messages."""
+    own = getattr(source, "place", None)
+    return str(own(index)) if callable(own) else f"sample {index}"
+
+
 def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value

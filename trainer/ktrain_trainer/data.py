@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from ktrain.errors import DataError
+from ktrain.errors import DataError, KtrainError
+from ktrain.spec.common import Use
 from ktrain.spec.data import Data
-from ktrain_trainer import build, rng, stop
+from ktrain.spec.transform import OnError
+from ktrain_trainer import build, reading, rng, stop
 from ktrain_trainer.plan import Cut, Micro, Stream
 
 Collate = Callable[[list[Any]], Any]
+Transform = Callable[[Any], Any]
+SplitName = Literal["train", "val", "test"]
 
 
 class Source(Protocol):
@@ -25,11 +29,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch with its data, on the CPU."""
+    """A micro-batch with its data, on the CPU. skipped: where the samples come from that others stand in for."""
 
     index: int
     size: int
     data: Any
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,33 @@ class Fetch(Dataset[Batch]):
     source: Any
     collate: Collate
     seed: int
+    transform: Transform | None = None
+    on_error: OnError = "raise"
 
     def __getitem__(self, micro: Micro) -> Batch:
+        try:
+            return self._fetch(micro)
+        except KtrainError as error:
+            if get_worker_info() is None:
+                raise
+            return Batch(micro.index, len(micro.samples), error)  # else it comes with a traceback instead of a sentence
+
+    def sample(self, index: int) -> Any:
+        """One sample as it goes into a batch, for a look."""
+        sample = self.source[index]
+        return self._transformed(sample, index) if self.transform else sample
+
+    def _fetch(self, micro: Micro) -> Batch:
         rng.seed_all(rng.key(self.seed, rng.SAMPLE, micro.position))
-        many = getattr(self.source, "__getitems__", None)
-        samples = many(list(micro.samples)) if many else [self.source[index] for index in micro.samples]
-        return Batch(micro.index, len(micro.samples), self.collate(samples))
+        samples, skipped = reading.read(self.source, micro, seed=self.seed, on_error=self.on_error)
+        if self.transform:
+            samples = [self._transformed(sample, micro.position + at) for at, sample in enumerate(samples)]
+        return Batch(micro.index, len(micro.samples), self.collate(samples), skipped)
+
+    def _transformed(self, sample: Any, position: int) -> Any:
+        assert self.transform is not None
+        rng.seed_all(rng.key(self.seed, rng.SAMPLE, position, 1))
+        return self.transform(sample)
 
 
 @dataclass(frozen=True)
@@ -60,7 +86,8 @@ class Loader:
         """The data of these micro-batches, in order."""
         if not self.workers:
             return map(self.fetch.__getitem__, micros)
-        return iter(
+        return map(
+            _whole,
             DataLoader(
                 self.fetch,
                 batch_size=None,
@@ -70,8 +97,15 @@ class Loader:
                 pin_memory=self.pin_memory,
                 worker_init_fn=_start_worker,
                 generator=torch.Generator(),  # its own: iter() would draw a seed from the global one
-            )
+            ),
         )
+
+
+def _whole(batch: Batch) -> Batch:
+    """The batch itself; raises what its worker could not."""
+    if isinstance(batch.data, KtrainError):
+        raise batch.data
+    return batch
 
 
 @dataclass(frozen=True)
@@ -113,11 +147,43 @@ class Steps:
             begin = end
 
 
-def make_loader(spec: Data, source: Any, *, seed: int) -> Loader:
-    """The loader of the job's training or validation data."""
-    collate = build.construct(spec.collate, "spec.trainer.data.collate") if spec.collate else default_collate
-    fetch = Fetch(source, collate, seed)
+def make_loader(spec: Data, source: Any, *, seed: int, split: SplitName = "val") -> Loader:
+    """The loader of one of the job's datasets, with the transforms of its split."""
+    steps = spec.transform.val if split == "test" and spec.transform.test is None else getattr(spec.transform, split)
+    transform = None
+    if steps:
+        from ktrain_trainer.datasets import transforms  # not for those who have none
+
+        transform = transforms.make(steps, f"spec.trainer.data.transform.{split}")
+    fetch = Fetch(source, make_collate(spec), seed, transform, spec.on_error)
     return Loader(fetch, spec.loader.workers, spec.loader.prefetch, spec.loader.pin_memory)
+
+
+def make_collate(spec: Data) -> Collate:
+    """The job's collate function, or torch's."""
+    if spec.collate is None:
+        return plain
+    if spec.collate.use == "pad":
+        from ktrain_trainer.datasets.pad import Pad
+
+        build.check_args(Pad, spec.collate.args, "spec.trainer.data.collate.args")
+        return Pad(**spec.collate.args)
+    collate: Collate = build.construct(Use(use=spec.collate.use, args=spec.collate.args), "spec.trainer.data.collate")
+    return collate
+
+
+def plain(samples: list[Any]) -> Any:
+    """torch's default_collate; DataError says what to do when samples are of unequal shapes."""
+    try:
+        return default_collate(samples)
+    except RuntimeError as error:
+        if "equal size" not in str(error):
+            raise
+        raise DataError(
+            f"samples of one batch have unequal shapes ({error}); write collate: {{use: pad}}, or a transform that makes "
+            "them equal",
+            "spec.trainer.data",
+        ) from None
 
 
 def check_source(source: Any, where: str) -> Source:

@@ -10,7 +10,7 @@ import xxhash
 
 from ktrain.errors import DataError
 from ktrain.spec.sampling import Fold, Parting, Split
-from ktrain_trainer.columns import column, identity
+from ktrain_trainer.columns import column, identity, place
 from ktrain_trainer.orders import Numbers
 from ktrain_trainer.plan import Indices
 
@@ -54,12 +54,6 @@ class View:
     def place(self, index: int) -> str:
         """Where it comes from."""
         return place(self.source, int(self.indices[index]))
-
-
-def place(source: Any, index: int) -> str:
-    """Where a sample comes from, for messages."""
-    own = getattr(source, "place", None)
-    return str(own(index)) if callable(own) else f"sample {index}"
 
 
 def divide(source: Any, split: Split) -> dict[str, View]:

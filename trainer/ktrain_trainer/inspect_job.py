@@ -21,7 +21,7 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
         return {"error": "torch is not installed, and --deep builds the model; install ktrain-operator[trainer]"}
     if job.spec.trainer is None:
         return _script(job)
-    from ktrain_trainer import build, optim, task
+    from ktrain_trainer import data, optim, task
     from ktrain_trainer.sources import make_sources
 
     spec = job.spec.trainer
@@ -30,8 +30,8 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
     for name, source in (("train data", sources.train), ("validation data", sources.val), ("test data", sources.test)):
         if source is not None:
             found[name] = f"{len(source):,} samples"
-    if spec.data.collate:
-        build.construct(spec.data.collate, "spec.trainer.data.collate")
+    for split in ("train", "val", "test"):
+        data.make_loader(spec.data, sources.train, seed=spec.seed, split=split)
     task.make(spec.task)
     model = _model(spec)
     optim.make(spec.optim, model)

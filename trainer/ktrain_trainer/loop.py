@@ -42,6 +42,9 @@ def _step(run: Run) -> None:
     assert run.steps is not None
     batches = run.steps.next()
     run.meter.waited(time.perf_counter() - started)
+    for batch in batches:
+        if batch.skipped:
+            run.note_skipped(batch.skipped)
     samples = run.length.end(progress.samples, run.spec.batch.global_) - progress.samples
 
     run.parallel.begin()
@@ -156,9 +159,10 @@ def _after_step(run: Run, before: tuple[int, int, float], *, save_now: bool) -> 
 
 
 def _log(run: Run) -> None:
-    loss_sum, weight = run.world.sum([float(run.loss_sum), run.loss_weight])
-    run.loss_sum, run.loss_weight = 0.0, 0.0
+    loss_sum, weight, skipped = run.world.sum([float(run.loss_sum), run.loss_weight, float(run.new_skipped)])
+    run.loss_sum, run.loss_weight, run.new_skipped = 0.0, 0.0, 0
     snapshot = run.meter.snapshot
+    snapshot.samples_skipped += int(skipped)
     snapshot.loss = loss_sum / weight if weight else None
     rates = run.meter.interval()
     run.meter.progressed(min(1.0, run.length.done(run.progress) / run.length.total))

@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import Any
 
 from ktrain.errors import DataError
+from ktrain_trainer.columns import place
 from ktrain_trainer.data import fingerprint
-from ktrain_trainer.division import place
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Joined:
         """Where it comes from."""
         name, own = self._find(index)
         return place(self.parts[name], own)
+
+    def peers(self, index: int) -> range:
+        """Who may stand in for a sample: those of its own dataset."""
+        name, own = self._find(index)
+        return range(index - own, index - own + len(self.parts[name]))
 
     def fingerprint(self) -> str:
         """Of all of them."""

@@ -1,5 +1,6 @@
 """Everything that one rank's training loop holds in its hands."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
 
 _NOTHING: Final = nullcontext()
+log = logging.getLogger("ktrain")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Run:
     filler: Batch | None = None  # any batch, for ranks that must run a forward pass with nothing to do
     loss_sum: Any = 0.0  # since the last record, on the device
     loss_weight: float = 0.0
+    skipped: set[str] = field(default_factory=set)  # samples of this rank that could not be read, each told once
+    new_skipped: int = 0  # since the last record
     _units: dict[tuple[torch.dtype, bool], torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -101,6 +105,14 @@ class Run:
             factor = 1 / self.spec.batch.global_ if is_real else 0.0
             self._units[loss_sum.dtype, is_real] = unit = loss_sum.new_tensor(factor)
         loss_sum.backward(unit)  # type: ignore[no-untyped-call]
+
+    def note_skipped(self, places: tuple[str, ...]) -> None:
+        """Counts samples that others stood in for, and tells of each once."""
+        self.new_skipped += len(places)
+        for place in places:
+            if place not in self.skipped:
+                self.skipped.add(place)
+                log.warning("rank %d skipped a sample: %s", self.world.rank, place)
 
     def restart_steps(self) -> None:
         """Batches from where the progress is."""
