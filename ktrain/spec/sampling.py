@@ -108,7 +108,9 @@ class Mix(Model):
     """data.train mixed with other datasets in a fixed proportion; each is shuffled by itself, over and over."""
 
     weight: float = setting(1.0, resume="refuse", doc="share of data.train", gt=0, le=1e6)
-    others: dict[Column, Part] = setting(resume="refuse", doc="name → dataset with its weight", min_length=1)
+    others: dict[Column, Part] = setting(
+        resume="refuse", doc="name → dataset with its weight", min_length=1, max_length=100
+    )
     by: Literal["sample", "micro"] = setting(
         "sample", resume="refuse", doc="micro: all samples of a micro-batch come from one dataset"
     )

@@ -240,7 +240,7 @@ class TestImages:
         write_folder(tmp_path)
         write_image(tmp_path / "val" / "dog" / "z.png", 3)
         spec = {"train": {"source": "imagefolder", "path": f"{tmp_path}/images"}, "val": {"source": "imagefolder", "path": f"{tmp_path}/val"}}  # fmt: skip
-        sources = make_sources(Data.model_validate(spec))
+        sources = make_sources(Data.model_validate(spec), seed=0)
         image, label = sources.train[0]
         assert (image.shape, image.dtype, label) == ((3, 4, 6), torch.uint8, 0)
         assert sources.val is not None

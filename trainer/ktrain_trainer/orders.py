@@ -31,7 +31,8 @@ class Weighted:
             )
             for epoch, offsets in epochs(positions, len(self.cumulative))
         ]
-        return np.minimum(np.concatenate(found), len(self.cumulative) - 1).astype(np.int64)
+        drawn: Indices = np.minimum(np.concatenate(found), len(self.cumulative) - 1).astype(np.int64)
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Curriculum:
                 for epoch, offsets in epochs(positions[whole], n)
             ]
             drawn[whole] = np.concatenate(shuffled)
-        return self.easiest_first[drawn]
+        samples: Indices = self.easiest_first[drawn]
+        return samples
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Mix:
 def _apportion(weights: Numbers, slots: int) -> Indices:
     """Slots by weight, by largest remainder; each dataset gets at least one."""
     exact = weights / weights.sum() * slots
-    whole = np.maximum(np.floor(exact), 1).astype(np.int64)
+    whole: Indices = np.maximum(np.floor(exact), 1).astype(np.int64)
     while (missing := slots - whole.sum()) != 0:
         at = np.argmax(exact - whole) if missing > 0 else np.argmax(whole - exact - (whole <= 1) * slots)
         whole[at] += 1 if missing > 0 else -1

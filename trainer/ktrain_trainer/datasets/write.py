@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +44,12 @@ class Writer:
             path = self._folder / split / f"part-{number:05d}.parquet"
             if not path.exists():
                 rows = [_row(read(index)) for index in range(begin, min(begin + self._rows, samples))]
-                table = self._arrow.Table.from_pylist(rows)
-                _replace(path, lambda to, table=table: self._parquet.write_table(table, to, row_group_size=_GROUP_ROWS))
+                _replace(path, partial(self._table, self._arrow.Table.from_pylist(rows)))
             files.append(f"{split}/{path.name}")
         return {"samples": samples, "files": files}
+
+    def _table(self, table: Any, path: Path) -> None:
+        self._parquet.write_table(table, path, row_group_size=_GROUP_ROWS)
 
     def end(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Writes the manifest, and gives it back."""
@@ -55,9 +58,9 @@ class Writer:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    partial = path.with_suffix(".partial")
-    write(partial)
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial")
+    write(unfinished)
+    unfinished.replace(path)
 
 
 def _row(sample: Any) -> dict[str, Any]:
