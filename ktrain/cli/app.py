@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "doctor": "Check everything that a job needs: cluster, rights, storage.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
     "tune": "Search for the best values of some keys: each trial is a job.",
+    "lr-find": "Raise the learning rate step by step, and say where the loss falls most steeply.",
+    "kfold": "Train once for each of k parts with that part held back.",
     "compare": "Compare runs by a metric: paired tests over seeds or folds.",
     "version": "Print the version.",
 }

@@ -1,6 +1,5 @@
 """`ktrain tune`."""
 
-import glob
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ def command(
     from ktrain.tune.draw import check
     from ktrain.tune.drive import Drive
     from ktrain.tune.folder import held, study_folder
-    from ktrain.tune.here import Here
+    from ktrain.tune.here import here
     from ktrain.tune.study import open_study
     from ktrain.tune.table import print_table
 
@@ -45,10 +44,7 @@ def command(
     with held(folder):
         it = open_study(folder / "journal.log", tune, loaded.job.metadata.name, base=_base(loaded), tell=say)
         interrupts = Interrupts()
-        jobs = Here(
-            job, sets or (), folder / "logs", gpus=len(glob.glob("/dev/nvidia[0-9]*")),  # noqa: PTH207
-            gpus_a_job=loaded.job.spec.max_ranks if loaded.job.spec.resources.get("nvidia.com/gpu") else 0,
-        )  # fmt: skip
+        jobs = here(loaded, sets or (), folder)
         try:
             is_over = Drive(it, jobs, tune.parallel, interrupts, say).run()
         finally:

@@ -9,9 +9,9 @@ from ktrain.errors import Conflict, StorageError
 from ktrain.load import Loaded
 
 
-def study_folder(loaded: Loaded) -> Path:
-    """studies/<name> in the job file's folder."""
-    return loaded.folder / "studies" / loaded.job.metadata.name
+def study_folder(loaded: Loaded, *, kind: str = "") -> Path:
+    """studies/<name><kind> in the job file's folder."""
+    return loaded.folder / "studies" / f"{loaded.job.metadata.name}{kind}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Jobs of a study on this machine: each is a `ktrain run` of its own."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Final
 
 from ktrain.guard import Guard, kill_group
 from ktrain.history import current_run, job_storage
-from ktrain.load import load_job
+from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
 from ktrain.records import read_records
 from ktrain.storage import Storage, scoped
@@ -118,3 +119,13 @@ class Here:
         lines = self.log(work).read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
         told = [line for line in lines if line.startswith(("error:", "failed after"))]
         return (told[-1] if told else lines[-1] if lines else "no output").removeprefix("error: ")
+
+
+def here(loaded: Loaded, sets: Sequence[str], folder: Path) -> Here:
+    """This machine with its GPUs, for jobs like the loaded one; their output goes below the study's folder."""
+    spec = loaded.job.spec
+    wants_gpus = any(name.endswith("/gpu") for name in spec.resources)
+    return Here(
+        loaded.path, sets, folder / "logs", gpus=len(glob.glob("/dev/nvidia[0-9]*")),  # noqa: PTH207
+        gpus_a_job=spec.max_ranks if wants_gpus else 0,
+    )  # fmt: skip
