@@ -16,6 +16,8 @@ class Eval(Model):
     micro: int | None = setting(None, resume="free", doc="samples per forward pass; none: batch.micro", ge=1)
     max_samples: int | None = setting(None, resume="free", doc="evaluate on the first so many samples; none: all", ge=1)
 
+    weights: Literal["live", "ema"] = setting("live", resume="warn", doc="ema: those of optim.ema")
+
     @field_validator("every")
     @classmethod
     def _units(cls, every: Span | None) -> Span | None:

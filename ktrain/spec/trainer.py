@@ -8,9 +8,10 @@ from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Length, positive
 from ktrain.spec.data import Batch, Data
 from ktrain.spec.evaluation import EarlyStop, Eval
-from ktrain.spec.optim import Optim, Schedule
+from ktrain.spec.optim import Optim
 from ktrain.spec.parallel import Parallel
 from ktrain.spec.record import Checkpoint, Log, Track
+from ktrain.spec.schedule import Schedule
 from ktrain.spec.task import ModelSpec, TaskSpec
 from ktrain.units import Span
 
@@ -30,8 +31,8 @@ class Trainer(Model):
     task: TaskSpec = setting(TaskSpec(), resume="refuse", doc="how a batch becomes a loss")
     data: Data = setting(resume="refuse", doc="datasets")
     batch: Batch = setting(resume="warn", doc="sizes in samples")
-    precision: Literal["fp32", "bf16"] = setting(
-        "fp32", resume="warn", doc="bf16: autocast; parameters and reductions stay fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", resume="warn", doc="bf16, fp16: autocast; parameters and reductions stay fp32; fp16 scales the loss"
     )
     parallel: Parallel = setting(Parallel(), resume="free", doc="how the model is spread over ranks")
     optim: Optim = setting(resume="refuse", doc="the optimizer")
@@ -52,15 +53,17 @@ class Trainer(Model):
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        tokens = [
-            name
-            for name, span in (("duration", self.duration), ("schedule.warmup", self.schedule.warmup))
-            if span.unit == "tok"
-        ]
-        if tokens and len(tokens) == 1 and self.schedule.warmup.value:
-            raise ValueError(
-                f"duration is {self.duration} and schedule.warmup is {self.schedule.warmup}; tokens do not convert to samples: give both in tok or neither"
-            )
+        for key, span in self.schedule.lengths.items():
+            if (span.unit == "tok") != (self.duration.unit == "tok"):
+                raise ValueError(
+                    f"duration is {self.duration} and schedule.{key} is {span}; tokens do not convert to samples: give both in tok or neither"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _averaged(self) -> Self:
+        if self.eval.weights == "ema" and self.optim.ema is None:
+            raise ValueError("eval.weights is ema, but there is no optim.ema; add optim: {ema: {decay: 0.999}}")
         return self
 
     @model_validator(mode="after")
@@ -70,6 +73,9 @@ class Trainer(Model):
             for name, part in (("earlyStop", self.early_stop), ("checkpoint.best", self.checkpoint.best))
             if part
         ]
+        watched += [("schedule", self.schedule.watched)] if self.schedule.watched else []
+        if self.schedule.watched and self.eval.every is None:
+            raise ValueError("schedule plateau sees evaluations, but there is no eval.every; add eval: {every: …}")
         for name, monitor in watched:
             if monitor.startswith("val/") and not self.data.has_val:
                 raise ValueError(

@@ -170,7 +170,11 @@ class DisturbedStorage:
 
 def train(rank: Rank | None, case: Case, folder: str | None) -> Ended:
     """Trains as this rank of its gang; resumes what is in the folder."""
-    world = _world(rank)
+    return train_in(_world(rank), case, folder)
+
+
+def train_in(world: World, case: Case, folder: str | None) -> Ended:
+    """The same in a world that is there already."""
     source = points(getattr(torch, case.dtype))
     loader = Loader(Fetch(source, default_collate, 7))
     held_out = Loader(Fetch(points(getattr(torch, case.dtype)), default_collate, 7))

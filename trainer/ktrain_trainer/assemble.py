@@ -5,6 +5,7 @@ import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from ktrain.errors import DataError
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Trainer
 from ktrain_trainer import build, data, optim, rng, schedule, task
+from ktrain_trainer.average import Ema
 from ktrain_trainer.checkpoint import Checkpointer, Retention, init_from
+from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
@@ -23,6 +26,7 @@ from ktrain_trainer.ordering import make_order
 from ktrain_trainer.parallel import spread
 from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
+from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
 from ktrain_trainer.sinks import Sink, open_sinks
@@ -70,7 +74,9 @@ def assemble(
     if spec.model.init_from:
         init_from(parts.model, spec.model.init_from, world=gang(world), opener=place.opener)
     parallel = spread(parts.model, world, spec.parallel)
-    optimizer = optim.make(spec.optim, parallel.model)
+    optimizer = optim.make(spec.optim, parallel.model, lr=spec.optim.rate(spec.batch.global_))
+    if train_mode := getattr(optimizer, "train", None):  # schedule-free ones: they are saved as they train
+        train_mode()
     train = _train_feed(parts.train, spec)
     val = _val_feed(parts.val, spec) if parts.val else None
     length = Length.of(spec.duration, num_samples=train.num_samples)
@@ -98,7 +104,9 @@ def assemble(
         train,
         val,
         length,
-        _ramp(spec, length, train),
+        _rate(spec, length, train, optimizer),
+        Freezer(spec.optim.rules, parallel.model, num_samples=train.num_samples, is_sharded=parallel.pads),
+        Ema(spec.optim.ema, parallel.model) if spec.optim.ema else None,
         saving,
         journal,
         meter,
@@ -120,11 +128,15 @@ def _val_feed(loader: data.Loader, spec: Trainer) -> Feed:
     return Feed(loader, Stream(num_samples, seed=spec.seed, shuffle=False), spec.eval.micro or spec.batch.micro, wanted)
 
 
-def _ramp(spec: Trainer, length: Length, train: Feed) -> schedule.Ramp:
-    warmup = schedule.convert(
-        spec.schedule.warmup, length.unit, global_batch=spec.batch.global_, num_samples=train.num_samples
+def _rate(spec: Trainer, length: Length, train: Feed, optimizer: torch.optim.Optimizer) -> Rate:
+    if spec.schedule.use:
+        return Scheduled(spec.schedule, optimizer)
+    to_unit = partial(
+        schedule.convert, unit=length.unit, global_batch=spec.batch.global_, num_samples=train.num_samples
     )
-    return schedule.ramp(spec.schedule, total=length.total, warmup=warmup)
+    return ClosedForm(
+        spec.optim.rate(spec.batch.global_), schedule.ramp(spec.schedule, total=length.total, to_unit=to_unit)
+    )
 
 
 def _checkpointer(spec: Trainer, world: World, place: Place) -> Checkpointer | None:

@@ -8,6 +8,7 @@ import torch
 
 from ktrain.errors import DataError
 from ktrain_trainer import rng
+from ktrain_trainer.average import for_evaluation
 from ktrain_trainer.data import Batch, to_device
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.task import Out
@@ -20,8 +21,9 @@ def evaluate(run: Run) -> dict[str, float] | None:
     assert run.val is not None
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     run.model.eval()
+    ema = run.ema if run.spec.eval.weights == "ema" else None
     try:
-        with torch.no_grad():
+        with torch.no_grad(), for_evaluation(run.params, run.optimizer, ema, run.parallel):
             if not _passes(run, run.val, sums):
                 return None
     finally:

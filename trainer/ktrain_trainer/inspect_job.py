@@ -53,13 +53,15 @@ def _model(spec: Trainer) -> Any:
 
 
 def _sizes(model: Any, job: TrainingJob) -> dict[str, Any]:
+    from ktrain_trainer import optim
+
     spec = job.spec.trainer
     assert spec is not None
     params = list(model.parameters())
     trained = sum(param.numel() for param in params if param.requires_grad)
     weights = sum(param.numel() * param.element_size() for param in params)
-    moments = {"adamw": 2, "sgd": 1 if spec.optim.args.get("momentum") else 0}[spec.optim.name]
-    state = weights * (2 + moments)  # weights, gradients, moments
+    copies = 2 + optim.moments(spec.optim) + (1 if spec.optim.ema else 0)  # weights, gradients, moments, average
+    state = weights * copies
     shards = _shards(spec.parallel, job) if spec.parallel.is_sharded else 1
     return {
         "parameters": f"{sum(param.numel() for param in params):,} ({trained:,} trained)",

@@ -2,15 +2,16 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import Final
 
 from ktrain.errors import NonFiniteError
-from ktrain_trainer import rng
+from ktrain_trainer import loss_scale, plateau, rng
+from ktrain_trainer.clip import clip
 from ktrain_trainer.data import Batch, to_device
 from ktrain_trainer.evaluate import evaluate, metric_names
 from ktrain_trainer.judge import check_monitors, is_among_best, should_stop
 from ktrain_trainer.length import passed
-from ktrain_trainer.optim import set_lr
 from ktrain_trainer.parallel import Votes
 from ktrain_trainer.run import Run
 
@@ -19,7 +20,9 @@ MAX_SKIPPED: Final = 5
 
 def train(run: Run) -> None:
     """From the newest commit to the end of the run, or to an agreed stop (then run.is_stopping)."""
-    run.progress = run.saving.restore(run.model, run.optimizer) or run.progress
+    if restored := run.saving.restore(run.state):
+        run.progress = restored
+        run.rate.restore(run.optimizer, restored.scheduler)
     if run.progress.finished == "duration" and not run.length.is_over(run.progress):
         run.progress.finished = None  # it was done, and its duration has been raised
     run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
@@ -47,6 +50,7 @@ def _step(run: Run) -> None:
             run.note_skipped(batch.skipped)
     samples = run.length.end(progress.samples, run.spec.batch.global_) - progress.samples
 
+    run.freezer.hold(progress)
     run.parallel.begin()
     _forward_backward(run, batches, samples)
     votes = _reduce(run)  # agreed by all ranks: the weight, and who was told to go
@@ -110,20 +114,41 @@ def _reduce(run: Run) -> Votes:
 
 def _update(run: Run, votes: Votes, samples: int) -> None:
     """Mean over the targets that counted, clip, step. Ranks decide alike: the norm is the same on all of them."""
-    factor = run.spec.batch.global_ / votes.weight if votes.weight else 1.0
+    spec, progress = run.spec, run.progress
+    run.freezer.drop(progress)
+    factor = (spec.batch.global_ / votes.weight if votes.weight else 1.0) / loss_scale.of(spec, progress)
     norm = float(run.parallel.norm()) * factor  # the step's GPU sync
     if not math.isfinite(norm):
-        _skip(run, norm)
+        if not loss_scale.has_overflowed(spec, progress):
+            _skip(run, norm)
         return
-    run.progress.skipped_in_a_row = 0
-    if run.spec.optim.clip and norm > run.spec.optim.clip.norm:
-        factor *= run.spec.optim.clip.norm / norm
+    progress.skipped_in_a_row = 0
+    _clip(run, norm, factor)
+    run.meter.snapshot.grad_norm = norm
+    run.meter.snapshot.lr = run.rate.apply(run.optimizer, *_position(run, votes, samples), progress)
+    run.optimizer.step()
+    run.rate.stepped()
+    loss_scale.was_good(spec, progress)
+    if run.ema and _is_ema_due(run, votes, samples):
+        run.ema.take_in(run.params)
+
+
+def _clip(run: Run, norm: float, factor: float) -> None:
+    """Gradients times the factor, and within bounds."""
+    spec = run.spec.optim.clip
+    if spec and spec.norm is not None and norm > spec.norm:
+        factor *= spec.norm / norm
     if factor != 1.0:
         run.parallel.scale(factor)
-    run.meter.snapshot.grad_norm = norm
-    run.meter.snapshot.lr = lr = run.spec.optim.lr * run.ramp(*_position(run, votes, samples))
-    set_lr(run.optimizer, lr)
-    run.optimizer.step()
+    if spec and spec.norm is None:
+        clip(spec, run.params, run.parallel)
+
+
+def _is_ema_due(run: Run, votes: Votes, samples: int) -> bool:
+    assert run.spec.optim.ema is not None
+    before = (run.progress.step, run.progress.samples, run.progress.tokens)
+    now = replace(run.progress, step=before[0] + 1, samples=before[1] + samples, tokens=before[2] + votes.weight)
+    return passed(run.spec.optim.ema.every, before, now, num_samples=run.train.num_samples)
 
 
 def _position(run: Run, votes: Votes, samples: int) -> tuple[float, float]:
@@ -182,6 +207,7 @@ def _evaluate(run: Run) -> bool:
     top = best is not None and is_among_best(best, run.progress, values)
     if early and should_stop(early, run.progress, values):
         run.progress.finished = "early stop"
+    plateau.see(run.spec.schedule, run.progress, values)
     run.meter.snapshot.metrics = dict(values)
     run.journal.write("eval", run.progress, values=values, seconds=time.perf_counter() - started, is_best=top)
     return top

@@ -1,67 +1,137 @@
-"""The optimizer by name, with weight decay only where it belongs."""
+"""The optimizer by name or import path, its parameters in groups."""
 
-import re
-from collections.abc import Callable, Iterable
+import importlib
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import nn
 
-from ktrain.errors import BuildError
+from ktrain.errors import BuildError, KtrainError
 from ktrain.spec.optim import Optim
 from ktrain_trainer import build
+from ktrain_trainer.checkpoint.optimizer import LR_SCALE
+from ktrain_trainer.checkpoint.sharding import is_sharded
+from ktrain_trainer.groups import Terms, terms
+from ktrain_trainer.muon import MuonWithAdamW, hidden
 
-OPTIMIZERS: Final[dict[str, Callable[..., torch.optim.Optimizer]]] = {
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
-_DEFAULT_DECAY: Final = {"adamw": 0.01, "sgd": 0.0}  # torch's own defaults
+_WHERE: Final = "spec.trainer.optim"
 
 
 @dataclass(frozen=True, slots=True)
-class Grouped:
-    """Names of parameters with and without weight decay."""
+class Kind:
+    """Where an optimizer comes from."""
 
-    decay: tuple[str, ...]
-    no_decay: tuple[str, ...]
+    module: str
+    attr: str
+    moments: int  # tensors of state for each parameter, about
+    has_kernels: bool = False
+
+    def load(self) -> type[torch.optim.Optimizer]:
+        """The class; BuildError names the extra that is not installed."""
+        try:
+            found: type[torch.optim.Optimizer] = getattr(importlib.import_module(self.module), self.attr)
+        except ModuleNotFoundError as error:
+            raise BuildError(
+                f"this optimizer needs {self.module}, which is not installed; pip install 'ktrain-operator[optim]'",
+                f"{_WHERE}.name",
+            ) from error
+        return found
 
 
-def group(names_and_dims: Iterable[tuple[str, int]], no_decay: str | tuple[str, ...]) -> Grouped:
-    """`auto`: biases, norms and every other parameter of fewer than two dimensions go without decay."""
-    decay: list[str] = []
-    free: list[str] = []
-    for name, dims in names_and_dims:
-        (free if _is_free(name, dims, no_decay) else decay).append(name)
-    return Grouped(tuple(decay), tuple(free))
+OPTIMIZERS: Final[Mapping[str, Kind]] = {
+    "adamw": Kind("torch.optim", "AdamW", 2, has_kernels=True),
+    "adam": Kind("torch.optim", "Adam", 2, has_kernels=True),
+    "sgd": Kind("torch.optim", "SGD", 1, has_kernels=True),
+    "lion": Kind("lion_pytorch", "Lion", 1),
+    "muon": Kind("torch.optim", "Muon", 1),
+    "schedulefree_adamw": Kind("schedulefree", "AdamWScheduleFree", 2),
+    "schedulefree_sgd": Kind("schedulefree", "SGDScheduleFree", 1),
+}
 
 
-def make(spec: Optim, model: nn.Module) -> torch.optim.Optimizer:
+def make(spec: Optim, model: nn.Module, *, lr: float | None = None) -> torch.optim.Optimizer:
     """The optimizer over all parameters of the model, frozen ones too: checkpoint keys never depend on freezing."""
-    kind = OPTIMIZERS[spec.name]
-    build.check_args(kind, {"params": [], "lr": spec.lr, **spec.args}, "spec.trainer.optim.args")
+    lr = spec.lr if lr is None else lr
     params = dict(model.named_parameters())
-    grouped = group(((name, param.dim()) for name, param in params.items()), spec.no_decay)
-    decay = spec.args.get("weight_decay", _DEFAULT_DECAY[spec.name])
-    groups: list[dict[str, Any]] = [
-        {"params": [params[name] for name in names], "weight_decay": weight_decay}
-        for names, weight_decay in ((grouped.decay, decay), (grouped.no_decay, 0.0))
-        if names
-    ]
-    args = {name: value for name, value in spec.args.items() if name != "weight_decay"}
+    if spec.name == "muon" and not spec.use:
+        return _muon(spec, model, params, lr)
+    kind = build.resolve(spec.use, f"{_WHERE}.use") if spec.use else OPTIMIZERS[spec.name].load()
+    build.check_args(kind, {"params": [], "lr": lr, **spec.args}, f"{_WHERE}.args")
+    groups = _groups(params, terms(spec, _dims(params), _decay_of(kind, spec.args)), lr)
+    made = _call(kind, spec.use or spec.name, groups, {"lr": lr, **_kernel(spec, params), **_rest(spec.args)})
+    if not isinstance(made, torch.optim.Optimizer):
+        raise BuildError(f"{spec.use} gave a {type(made).__name__}, not a torch Optimizer", f"{_WHERE}.use")
+    return made
+
+
+def moments(spec: Optim) -> int:
+    """Tensors of state for each parameter, for an estimate of memory."""
+    if spec.use:
+        return 2
+    return 0 if spec.name == "sgd" and not spec.args.get("momentum") else OPTIMIZERS[spec.name].moments
+
+
+def _muon(spec: Optim, model: nn.Module, params: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Muon for the hidden matrices, AdamW (args.adamw) for the rest."""
+    args = {"adjust_lr_fn": "match_rms_adamw", **spec.args}  # so that one rate does for both
+    of_adamw = args.pop("adamw", {})
+    if not isinstance(of_adamw, dict):
+        raise BuildError(f"adamw is {of_adamw!r}; expected AdamW's arguments by name", f"{_WHERE}.args.adamw")
+    build.check_args(torch.optim.Muon, {"params": [], "lr": lr, **args}, f"{_WHERE}.args")
+    build.check_args(torch.optim.AdamW, {"params": [], "lr": lr, **of_adamw}, f"{_WHERE}.args.adamw")
+    inside = hidden(model)
+    made = []
+    for kind, own, chosen in (
+        (torch.optim.Muon, args, {name: it for name, it in params.items() if name in inside}),
+        (torch.optim.AdamW, of_adamw, {name: it for name, it in params.items() if name not in inside}),
+    ):
+        found = terms(spec, _dims(params), _decay_of(kind, own))
+        made.append((_groups(chosen, found, lr), {"lr": lr, **_rest(own)}))
+    return _call(MuonWithAdamW, "muon", *made, {"kernel": spec.kernel})  # type: ignore[no-any-return]
+
+
+def _kernel(spec: Optim, params: Mapping[str, nn.Parameter]) -> dict[str, bool]:
+    if spec.use or not OPTIMIZERS[spec.name].has_kernels:
+        return {}
+    # torch 2.15 cannot step shards with its fused SGD: "_fused_sgd_ does not have a sharding strategy".
+    is_broken = spec.name == "sgd" and any(map(is_sharded, params.values()))
+    return {"foreach" if is_broken else spec.kernel: True}
+
+
+def _call(kind: Any, name: str, *args: Any) -> Any:
+    *positional, named = args
     try:
-        return kind(groups, lr=spec.lr, **{spec.kernel: True}, **args)
-    except (TypeError, ValueError) as error:
-        raise BuildError(f"torch's {spec.name} says: {error}", "spec.trainer.optim") from error
+        return kind(*positional, **named)
+    except KtrainError:
+        raise
+    except (TypeError, ValueError, AssertionError) as error:
+        raise BuildError(f"{name} says: {error or type(error).__name__}", _WHERE) from error
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Before each step: the rate is a function of progress, never read back from the optimizer."""
-    for group_ in optimizer.param_groups:
-        group_["lr"] = lr
+def _dims(params: Mapping[str, nn.Parameter]) -> list[tuple[str, int]]:
+    return [(name, param.dim()) for name, param in params.items()]
 
 
-def _is_free(name: str, dims: int, no_decay: str | tuple[str, ...]) -> bool:
-    if no_decay == "auto":
-        return dims < 2
-    return no_decay != "none" and any(re.search(pattern, name) for pattern in no_decay)
+def _rest(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in args.items() if name != "weight_decay"}  # each group has its own
+
+
+def _decay_of(kind: Any, args: Mapping[str, Any]) -> float | None:
+    if "weight_decay" in args:
+        return float(args["weight_decay"])
+    parameter = inspect.signature(kind).parameters.get("weight_decay")
+    return float(parameter.default) if parameter and isinstance(parameter.default, int | float) else None
+
+
+def _groups(params: Mapping[str, nn.Parameter], found: Mapping[str, Terms], lr: float) -> list[dict[str, Any]]:
+    """One for each pair of weight decay and share of the rate, in the order of the parameters."""
+    groups: dict[Terms, dict[str, Any]] = {}
+    for name, param in params.items():
+        its = found[name]
+        decay = {} if its.weight_decay is None else {"weight_decay": its.weight_decay}
+        group = groups.setdefault(its, {"params": [], "lr": lr * its.lr_scale, LR_SCALE: its.lr_scale, **decay})
+        group["params"].append(param)
+    return list(groups.values())

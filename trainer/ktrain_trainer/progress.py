@@ -21,6 +21,12 @@ class Progress:
     top: list[float] = field(default_factory=list)  # best values of checkpoint.best's monitor, best first
     early_best: float | None = None  # of earlyStop's monitor
     evals_without_gain: int = 0
+    plateau_best: float | None = None  # of schedule plateau's monitor
+    evals_on_plateau: int = 0
+    plateau_factor: float = 1.0
+    scheduler: Any = None  # memory of schedule.use
+    loss_scale: float | None = None  # of fp16
+    good_steps: int = 0  # since the scale last changed
     metrics: dict[str, float] = field(default_factory=dict)  # of the newest evaluation
     finished: str | None = None  # why the run is over: "duration" or "early stop"
 

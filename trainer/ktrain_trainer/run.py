@@ -10,21 +10,25 @@ from typing import Any, Final
 import torch
 
 from ktrain.spec import Trainer
+from ktrain_trainer import loss_scale
+from ktrain_trainer.average import Ema
 from ktrain_trainer.data import Batch, Loader, Steps
+from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
 from ktrain_trainer.parallel import Parallel
 from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.progress import Progress
+from ktrain_trainer.rate import Rate
 from ktrain_trainer.saving import Saving, State
-from ktrain_trainer.schedule import Ramp
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
 
 _NOTHING: Final = nullcontext()
 log = logging.getLogger("ktrain")
+_DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ class Run:
     train: Feed
     val: Feed | None
     length: Length
-    ramp: Ramp
+    rate: Rate
+    freezer: Freezer
+    ema: Ema | None
     saving: Saving
     journal: Journal
     meter: Meter
@@ -67,7 +73,11 @@ class Run:
     loss_weight: float = 0.0
     skipped: set[str] = field(default_factory=set)  # samples of this rank that could not be read, each told once
     new_skipped: int = 0  # since the last record
-    _units: dict[tuple[torch.dtype, bool], torch.Tensor] = field(default_factory=dict)
+    _units: dict[tuple[torch.dtype, float], torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Parameters as the optimizer knows them: those of the model are others while shards are gathered."""
+        self.params: list[torch.Tensor] = list(self.parallel.model.parameters())
 
     @property
     def model(self) -> torch.nn.Module:
@@ -77,33 +87,35 @@ class Run:
     @property
     def state(self) -> State:
         """What a checkpoint is made of."""
-        return State(self.model, self.optimizer, self.progress)
+        self.progress.scheduler = self.rate.memory()
+        return State(self.model, self.optimizer, self.progress, self.ema.tensors if self.ema else {})
 
     @property
     def watched(self) -> list[tuple[str, str]]:
         """Where in the spec a metric is watched, and which."""
         parts = (("earlyStop", self.spec.early_stop), ("checkpoint.best", self.spec.checkpoint.best))
-        return [(where, part.monitor) for where, part in parts if part]
+        watched = [(where, part.monitor) for where, part in parts if part]
+        return [*watched, ("schedule", self.spec.schedule.watched)] if self.spec.schedule.watched else watched
 
     def save(self, *, metric: float | None) -> None:
         """A checkpoint of now; `metric` ranks it among the best."""
         self.saving.save(self.state, metric=metric)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bf16 where the spec says so."""
+        """16 bits where the spec says so."""
         if self.spec.precision == "fp32":
             return _NOTHING
-        return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.world.device.type, dtype=_DTYPES[self.spec.precision])
 
     def backward(self, loss_sum: torch.Tensor, *, is_real: bool) -> None:
         """Gradients of a micro-batch's loss, by a constant factor so that 16-bit ones stay in range; none for padding.
 
         The true weight is known after the reduction only, and divided by there.
         """
-        unit = self._units.get((loss_sum.dtype, is_real))
+        factor = loss_scale.of(self.spec, self.progress) / self.spec.batch.global_ if is_real else 0.0
+        unit = self._units.get((loss_sum.dtype, factor))
         if unit is None:
-            factor = 1 / self.spec.batch.global_ if is_real else 0.0
-            self._units[loss_sum.dtype, is_real] = unit = loss_sum.new_tensor(factor)
+            self._units[loss_sum.dtype, factor] = unit = loss_sum.new_tensor(factor)
         loss_sum.backward(unit)  # type: ignore[no-untyped-call]
 
     def note_skipped(self, places: tuple[str, ...]) -> None:

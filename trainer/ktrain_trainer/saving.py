@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class State:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     progress: Progress
+    extra: Mapping[str, torch.Tensor] = field(default_factory=dict)  # by their own names: the weights' average
 
 
 class Saving:
@@ -57,12 +58,12 @@ class Saving:
         spans = [span.value for span in spec.checkpoint.every if span.unit == "s"]
         self._every_seconds = min(spans) if spans and checkpointer else float("inf")
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    def restore(self, state: State) -> Progress | None:
         """The newest whole commit, in place; None when there is none."""
         if self._checkpointer is None:
             return None
         with self._meter.phase("restore"):
-            restored = self._checkpointer.restore(model, optimizer)
+            restored = self._checkpointer.restore(state.model, state.optimizer, extra=state.extra)
         if restored is None:
             return None
         self._check(restored.meta)
@@ -94,7 +95,7 @@ class Saving:
             self._settle(wait=True)
             meta = {**self._describe, "progress": state.progress.document()}
             self._pending = self._checkpointer.save(
-                state.progress.step, state.model, state.optimizer, meta, metric=metric
+                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra
             )
         self._pending.train_seconds = trained
         self._saved_at = time.monotonic()

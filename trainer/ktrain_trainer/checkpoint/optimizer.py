@@ -2,7 +2,7 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from ktrain_trainer.checkpoint.scalars import pack, unpack
 from ktrain_trainer.checkpoint.sharding import dtype_name
 
 OPTIM: Final = "optim."
-_NO_STATE: Final = {"params", "param_names", "initial_lr"}  # of the group itself and of schedulers
+LR_SCALE: Final = "lr_scale"
+"""In an optimizer's group: its factor of the base rate, which is the spec's."""
+_NO_STATE: Final = {"params", "param_names", "initial_lr", LR_SCALE}  # of the group itself and of schedulers
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ def _recorded(value: Any) -> Any:
 def _restore_groups(optimizer: Optimizer, names: Mapping[int, str], manifest: Manifest) -> None:
     # Hyperparameters are the spec's: they follow from progress, not from the past. What the constructor does not
     # take is state that some optimizers (schedule-free) keep in the group.
-    skipped = _NO_STATE | _constructor_arguments(type(optimizer))
+    parts: Iterable[Optimizer] = getattr(optimizer, "parts", (optimizer,))
+    skipped = _NO_STATE.union(*(_constructor_arguments(type(part)) for part in parts))
     recorded = {name: it["values"] for it in (manifest.optimizer or {}).get("groups", []) for name in it["params"]}
     for group in optimizer.param_groups:
         values: dict[str, Any] = next(

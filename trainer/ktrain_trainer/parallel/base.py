@@ -46,5 +46,11 @@ class Parallel(Protocol):
     def scale(self, factor: torch.Tensor | float) -> None:
         """Multiplies every gradient."""
 
+    def sum_of_shards(self, values: torch.Tensor) -> torch.Tensor:
+        """Of numbers that were taken from parts of parameters: their sums over the ranks that hold one copy."""
+
+    def forget_gathered(self) -> None:
+        """Drops whole copies of sharded parameters: for whoever changes weights between two passes."""
+
     def sync_buffers(self) -> None:
         """Rank 0's buffers (batch-norm statistics) for all. A collective."""

@@ -72,6 +72,15 @@ class Sharded:
     def scale(self, factor: torch.Tensor | float) -> None:
         torch._foreach_mul_(self._shards(), factor)
 
+    def sum_of_shards(self, values: torch.Tensor) -> torch.Tensor:
+        dist.all_reduce(values, group=self._copy)
+        return values
+
+    def forget_gathered(self) -> None:
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
     def sync_buffers(self) -> None:
         self._buffers.sync()
 

@@ -41,6 +41,12 @@ class Single:
     def scale(self, factor: torch.Tensor | float) -> None:
         torch._foreach_mul_(self._grads(), factor)
 
+    def sum_of_shards(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+    def forget_gathered(self) -> None:
+        return None
+
     def sync_buffers(self) -> None:
         return None
 
