@@ -20,12 +20,13 @@ NO_NUL: Final = Form(r"^[^\x00]*$", "a text without NUL characters")
 SOME_NO_NUL: Final = Form(r"^[^\x00]+$", "a text without NUL characters")
 QUANTITY: Final = Form(r"^\d+(\.\d+)?([eE]\d+|m|k|[KMGTPE]i?)?$", "a Kubernetes quantity, such as 2, 500m or 8Gi")
 ENDPOINT: Final = Form(r"^https?://[^@\s]+$", "an http:// or https:// URL without credentials")
+PROJECT: Final = Form(r"^[^/\\#?%:]+$", "a name without any of / \\ # ? % :")
 MOUNT_PATH: Final = Form(r"^/[^\x00:]*$", "an absolute path without colons")
 IMAGE: Final = Form(r"^[^\s]+$", "the name of an image, without spaces")
 
 WORDS: Final[Mapping[str, str]] = {
     form.pattern: form.words
     for form in (
-        TARGET, SHORT_NAME, MONITOR, LABEL, ENV_NAME, NO_NUL, SOME_NO_NUL, QUANTITY, ENDPOINT, MOUNT_PATH, IMAGE
+        TARGET, SHORT_NAME, MONITOR, LABEL, ENV_NAME, NO_NUL, SOME_NO_NUL, QUANTITY, ENDPOINT, PROJECT, MOUNT_PATH, IMAGE
     )
 }  # fmt: skip

@@ -1,6 +1,4 @@
-"""What is kept of a run: checkpoints, records of the training curve, trackers."""
-
-from typing import Literal
+"""What is kept of a run: checkpoints and records of the training curve."""
 
 from pydantic import field_validator
 
@@ -41,9 +39,3 @@ class Log(Model):
         if every.unit != "step":
             raise ValueError(f"{every} is not in steps; write for example 10step")
         return positive(every)
-
-
-class Track(Model):
-    """A sink of metrics beside the run's own JSON lines."""
-
-    sink: Literal["jsonl", "tensorboard"] = setting(resume="free", doc="kind of sink")

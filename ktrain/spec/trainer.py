@@ -10,9 +10,10 @@ from ktrain.spec.data import Batch, Data
 from ktrain.spec.evaluation import EarlyStop, Eval
 from ktrain.spec.optim import Optim
 from ktrain.spec.parallel import Parallel
-from ktrain.spec.record import Checkpoint, Log, Track
+from ktrain.spec.record import Checkpoint, Log
 from ktrain.spec.schedule import Schedule
 from ktrain.spec.task import ModelSpec, TaskSpec
+from ktrain.spec.track import Track
 from ktrain.units import Span
 
 
@@ -50,6 +51,14 @@ class Trainer(Model):
     @classmethod
     def _duration(cls, duration: Span) -> Span:
         return positive(duration)
+
+    @field_validator("track")
+    @classmethod
+    def _one_of_each(cls, track: tuple[Track, ...]) -> tuple[Track, ...]:
+        sinks = [it.sink for it in track]
+        if twice := sorted({sink for sink in sinks if sinks.count(sink) > 1}):
+            raise ValueError(f"the sink {twice[0]} is there twice; a run has one of each kind")
+        return track
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:

@@ -1,18 +1,24 @@
 """Sinks keep what they are given and never stop training."""
 
 import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ktrain.errors import StorageError
 from ktrain.history import Token
 from ktrain.records import read_records
-from ktrain.spec.record import Track
+from ktrain.spec.track import Track
 from ktrain.storage import open_storage
 from ktrain.storage.memory import MemoryStorage
-from ktrain_trainer.sinks import open_sinks
+from ktrain_trainer.sinks import Facts, behind, open_sinks
+from ktrain_trainer.sinks.behind import Behind, RefusedError
 from ktrain_trainer.sinks.jsonl import JsonLines
 from ktrain_trainer.sinks.mirror import Mirror
 from ktrain_trainer.sinks.tensorboard import TensorBoard
@@ -120,3 +126,101 @@ def test_a_mirror_that_fails_complains_once_and_catches_up(tmp_path: Path, caplo
     mirror.close()
     assert len([it for it in caplog.records if it.getMessage().startswith("there is not kept for now")]) == 1
     assert {it.key for it in storage.list()} >= {"there/a", "there/c"}
+
+
+@dataclass
+class Moody:
+    """A tracker that fails the first so many times, or refuses a step."""
+
+    failures: int = 0
+    refuses: int = 0
+    name: str = "moody"
+    seen: list[int] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    is_closed: bool = False
+
+    def send(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.gate.wait(10)
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("not at home")
+        if any(it["step"] == self.refuses for it in records):
+            raise RefusedError("that is no number")
+        self.seen += [it["step"] for it in records]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_tracker_that_is_away_is_told_once_and_gets_all_that_found_room(caplog: pytest.LogCaptureFixture) -> None:
+    remote = Moody(failures=2)
+    sink = Behind(remote, bound=5, every=0.0)
+    for step in range(1, 9):
+        sink.write(record("step", step))
+    sink.write(record("end", 9))  # a turn of the run is never dropped
+    remote.gate.set()
+    while len(remote.seen) < 6:  # the thread's own pace
+        threading.Event().wait(0.01)
+    sink.close()
+    assert remote.seen == [1, 2, 3, 4, 5, 9]
+    assert remote.is_closed
+    assert sink.dropped == 3
+    assert [it.getMessage() for it in caplog.records] == [
+        "moody: 5 records wait; from now on new ones are dropped",
+        "moody does not take metrics for now, training goes on: ConnectionError: not at home",
+        "moody takes metrics again; 3 records were dropped meanwhile",
+    ]
+
+
+def test_what_a_tracker_refuses_does_not_hold_up_the_rest() -> None:
+    remote = Moody(refuses=1)
+    remote.gate.set()
+    sink = Behind(remote, every=0.0)
+    sink.write(record("step", 1))
+    while sink.is_waiting:
+        threading.Event().wait(0.01)
+    sink.write(record("step", 2))
+    sink.close()
+    assert remote.seen == [2]
+
+
+def test_a_tracker_that_never_answers_holds_the_end_up_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(behind, "CLOSE_SECONDS", 0.1)
+    remote = Moody()
+    sink = Behind(remote, every=0.0)
+    sink.write(record("step", 1))
+    sink.close()
+    remote.gate.set()
+    assert "moody has not taken everything within 0.1 s; the rest is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sink": "mlflow", "uri": "http://me:pw@ml:5000"}, "the uri has credentials in it"),
+        ({"sink": "mlflow", "uri": "http://ml:5000?token=x"}, "the uri has credentials in it"),
+        (
+            {"sink": "mlflow", "project": "x"},
+            "the sink mlflow has no key project; it takes experiment, name, tags, uri",
+        ),
+        ({"sink": "tensorboard", "uri": "x"}, "the sink tensorboard has no key uri; it takes no further keys"),
+        ({"sink": "mlflow", "tags": ["a"]}, "the sink mlflow takes tags as a mapping"),
+        ({"sink": "wandb", "tags": {"a": "b"}}, "the sink wandb takes tags as a list"),
+        ({"sink": "wandb", "mode": "dryrun"}, "offline"),
+        ({"sink": "wandb", "project": "a/b"}, "project"),
+    ],
+)
+def test_a_sink_takes_its_own_keys_and_no_secrets(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Track.model_validate(given)
+
+
+def test_parameters_are_the_job_file_without_what_is_private() -> None:
+    document = {
+        "metadata": {"name": "line"},
+        "spec": {"env": {"KEY": "s3cret"}, "nodes": 2, "trainer": {"optim": {"lr": 0.1, "clip": None}, "track": []}},
+    }
+    facts = Facts.of(document, "7f")
+    assert facts == Facts("7f", "line", {"nodes": "2", "trainer.optim.lr": "0.1"})

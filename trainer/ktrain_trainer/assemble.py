@@ -29,7 +29,7 @@ from ktrain_trainer.plan import Stream
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
-from ktrain_trainer.sinks import Sink, open_sinks
+from ktrain_trainer.sinks import Facts, Sink, open_sinks
 from ktrain_trainer.sources import make_sources
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.task import Task
@@ -82,7 +82,7 @@ def assemble(
     length = Length.of(spec.duration, num_samples=train.num_samples)
     about = _about(spec, world, length, place)
     described = {"about": about, "spec": dict(document or {}), "data": data.fingerprint(parts.train.fetch.source)}
-    journal = Journal([*sinks, *_sinks(spec, world, place)], place.token)
+    journal = Journal([*sinks, *_sinks(spec, world, place, document or {})], place.token)
     snapshot = Snapshot(world.rank, world.local_rank, world.size, os.getpid())
     meter = Meter(snapshot, sender, total_steps=length.steps(spec.batch.global_))
 
@@ -147,10 +147,12 @@ def _checkpointer(spec: Trainer, world: World, place: Place) -> Checkpointer | N
     return checkpointer(place, world, retention=retention)
 
 
-def _sinks(spec: Trainer, world: World, place: Place) -> Sequence[Sink]:
+def _sinks(spec: Trainer, world: World, place: Place, document: Mapping[str, Any]) -> Sequence[Sink]:
     if place.storage is None or not world.is_first:
         return ()
-    return open_sinks(spec.track, place.storage, place.token, scratch=place.scratch)
+    return open_sinks(
+        spec.track, place.storage, place.token, scratch=place.scratch, facts=Facts.of(document, place.run)
+    )
 
 
 def _about(spec: Trainer, world: World, length: Length, place: Place) -> dict[str, Any]:

@@ -86,8 +86,10 @@ def fit(
             trainer, _parts(trainer, model, train, val, collate, loss), world, where,
             stop=stop, document=document, sinks=[history],
         )  # fmt: skip
-        loop.train(run)
-        run.journal.close()
+        try:
+            loop.train(run)
+        finally:
+            run.journal.close()
     return Fitted(run.progress, history.records, run.is_stopping)
 
 

@@ -47,7 +47,7 @@ class Mirror:
                 return
 
     def _copy(self) -> None:
-        for path in sorted(path for path in self._folder.rglob("*") if path.is_file()):
+        for path in sorted(path for path in self._folder.rglob("*") if path.is_file() and not path.is_symlink()):
             data = path.read_bytes()
             if self._sizes.get(path) == len(data):
                 continue

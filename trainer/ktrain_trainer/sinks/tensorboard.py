@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from ktrain_trainer.sinks.base import scalars
 from ktrain_trainer.sinks.mirror import Mirror
-
-_SCALARS: Final = ("loss", "lr", "grad_norm", "samples_per_second", "tokens_per_second", "step_seconds", "data_seconds")
 
 
 class TensorBoard:
@@ -24,13 +23,11 @@ class TensorBoard:
             self._open(record.get("restored_step", 0))
         elif self._writer is None:
             return
-        elif kind == "step":
-            self._add({f"train/{name}": record.get(name) for name in _SCALARS}, step)
-        elif kind == "eval":
-            self._add(record["values"], step)
-            self.flush()
-        elif kind == "checkpoint":
-            self.flush()
+        else:
+            for name, value in scalars(record).items():
+                self._writer.add_scalar(name, value, step)
+            if kind in {"eval", "checkpoint"}:
+                self.flush()
 
     def flush(self) -> None:
         """To the files."""
@@ -54,8 +51,3 @@ class TensorBoard:
             self._writer.close()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = SummaryWriter(str(self._folder), purge_step=restored_step + 1)
-
-    def _add(self, values: Mapping[str, Any], step: int) -> None:
-        for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, step)
