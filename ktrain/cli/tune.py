@@ -1,13 +1,18 @@
 """`ktrain tune`."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrain.cli.common import Format, JobFile, Output, Sets, program, say, show
+from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets, program, say, show
 from ktrain.errors import SpecError
 from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
+
+if TYPE_CHECKING:
+    from ktrain.tune.work import Jobs
 
 
 def command(
@@ -17,6 +22,11 @@ def command(
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="In place of spec.tune.trials.")] = None,
     parallel: Annotated[int | None, typer.Option("--parallel", min=1, help="In place of spec.tune.parallel.")] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Trials are jobs of the cluster, and go on when this command ends.")
+    ] = False,
+    namespace: Namespace = None,
+    context: Context = None,
     sets: Sets = None,
     output: Output = Format.text,
 ) -> int:
@@ -27,7 +37,7 @@ def command(
     from ktrain.local.run import Interrupts
     from ktrain.tune import tune_told
     from ktrain.tune.draw import check
-    from ktrain.tune.drive import Drive
+    from ktrain.tune.drive import TICK, Drive
     from ktrain.tune.folder import held, study_folder
     from ktrain.tune.here import here
     from ktrain.tune.study import open_study
@@ -44,9 +54,9 @@ def command(
     with held(folder):
         it = open_study(folder / "journal.log", tune, loaded.job.metadata.name, base=_base(loaded), tell=say)
         interrupts = Interrupts()
-        jobs = here(loaded, sets or (), folder)
+        jobs = _there(job, sets or (), namespace, context) if cluster else here(loaded, sets or (), folder)
         try:
-            is_over = Drive(it, jobs, tune.parallel, interrupts, say).run()
+            is_over = Drive(it, jobs, tune.parallel, interrupts, say, tick=5.0 if cluster else TICK).run()
         finally:
             jobs.close()
             interrupts.restore()
@@ -64,6 +74,13 @@ def command(
         return CliExit.JOB_FAILED
     say(f"next: {tune_told.command_of_best(it, program(), str(job), sets or ())}")
     return CliExit.OK
+
+
+def _there(job: Path, sets: Sequence[str], namespace: str | None, context: str | None) -> "Jobs":
+    from ktrain.cluster import Cluster
+    from ktrain.tune.there import There
+
+    return There(Cluster.connect(context=context), job, sets, namespace)
 
 
 def _asked(trials: int | None, parallel: int | None) -> list[str]:

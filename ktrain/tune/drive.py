@@ -39,6 +39,7 @@ class Drive:
     parallel: int
     interrupts: Interrupted
     tell: Callable[[str], None]
+    tick: float = TICK  # between two looks
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _running: dict[int, Work] = field(default_factory=dict)  # by slot
@@ -54,7 +55,7 @@ class Drive:
             if not self._running:
                 return not self._is_stopping
             self._look()
-            self.sleep(TICK)
+            self.sleep(self.tick)
 
     def _hear(self) -> None:
         if self.interrupts.count and not self._is_stopping:
@@ -62,7 +63,7 @@ class Drive:
             if self._running:
                 self.tell("saving and stopping; once more to stop at once")
             for work in self._running.values():
-                self._stop(work)
+                self.jobs.leave(work)
         if self.interrupts.count > 1:
             self.jobs.kill()
 

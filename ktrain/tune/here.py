@@ -85,6 +85,10 @@ class Here:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
 
+    def leave(self, work: Work) -> None:
+        """Nothing of this machine goes on without us."""
+        self.stop(work)
+
     def kill(self) -> None:
         """Their own guards take launchers and ranks along."""
         for process in self._processes.values():

@@ -49,6 +49,9 @@ class Jobs(Protocol):
     def stop(self, work: Work) -> None:
         """Asks it to save and leave; `look` tells when it has."""
 
+    def leave(self, work: Work) -> None:
+        """We are told to end: it saves and ends too, where it cannot go on without us."""
+
     def kill(self) -> None:
         """Ends all that run, at once."""
 

@@ -32,6 +32,7 @@ TABLES: Final = {
     "pytorchjobs": Table("apis/kubeflow.org/v1", "PyTorchJob"),
     "pods": Table("api/v1", "Pod"),
     "nodes": Table("api/v1", "Node"),
+    "configmaps": Table("api/v1", "ConfigMap", has_status=False),
     "events": Table("api/v1", "Event", has_status=False),
     "leases": Table("apis/coordination.k8s.io/v1", "Lease", has_status=False),
     "workloads": Table("apis/kueue.x-k8s.io/v1beta2", "Workload"),

@@ -48,6 +48,9 @@ class FakeJobs:
     def stop(self, work: Work) -> None:
         self._asked.add(work.name)
 
+    def leave(self, work: Work) -> None:
+        self.stop(work)
+
     def kill(self) -> None:
         self.killed = True
 
