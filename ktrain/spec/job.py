@@ -78,7 +78,7 @@ class JobSpec(Model):
 
     @model_validator(mode="after")
     def _tune_measures_something(self) -> Self:
-        if self.tune and self.trainer and self.trainer.data.val is None:
+        if self.tune and self.trainer and not self.trainer.data.has_val:
             raise ValueError(f"tune.metric is {self.tune.metric}, but there is no trainer.data.val; add it")
         return self
 

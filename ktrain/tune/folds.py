@@ -85,7 +85,8 @@ def make_folds(
 ) -> Folds:
     """The jobs of all folds. `into`: sections that get k and index where a dataset of the user's own makes its folds."""
     sections = into or (SECTION,)
-    common = [f"{section}.k={k}" for section in sections]
+    common = [] if into else ["trainer.data.val=", "trainer.data.split="]  # what is evaluated is the part held back
+    common += [f"{section}.k={k}" for section in sections]
     common += [f"{SECTION}.stratifyBy={stratify_by}"] if stratify_by else []
     common += [f"{SECTION}.groupBy={group_by}"] if group_by else []
 

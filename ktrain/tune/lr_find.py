@@ -41,7 +41,7 @@ def sets(swept: Range, folder: str) -> list[str]:
         f"storage={{url: {folder}}}", f"trainer.duration={swept.steps}step", f"trainer.optim.lr={swept.begin!r}",
         f"trainer.schedule={schedule}", "trainer.log.every=1step", "trainer.nonfinite=stop", "restart.max=0",
         "trainer.checkpoint={every: 1000000000step}", "tune=",
-        *(f"trainer.{key}=" for key in ("earlyStop", "eval", "track", "data.val")),
+        *(f"trainer.{key}=" for key in ("earlyStop", "track", "data.val")), "trainer.eval={maxSamples: 1}",
     ]  # fmt: skip
 
 

@@ -66,4 +66,4 @@ class FakeJobs:
 
     def _values(self, work: Work) -> Sequence[float]:
         found = dict(it.split("=", 1) for it in work.sets)
-        return self.curve({key: json.loads(value) for key, value in found.items()})
+        return self.curve({key: json.loads(value or "null") for key, value in found.items()})

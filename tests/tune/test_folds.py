@@ -16,6 +16,8 @@ from tests.cli.test_cli import ktrain
 from tests.tune.fake_jobs import FakeJobs
 from tests.tune.here import patient
 
+NO_OTHER = ("trainer.data.val=", "trainer.data.split=")
+
 
 @dataclass
 class Quiet:
@@ -53,7 +55,7 @@ def test_each_part_is_held_back_once(parallel: int, tmp_path: Path) -> None:
     jobs = FakeJobs(loss)
     folds = train(jobs, parallel)
     assert [(it.name, it.sets, it.is_new) for it in jobs.started] == [
-        (f"demo-f{n}", ("trainer.data.fold.k=4", f"trainer.data.fold.index={n}"), False) for n in range(4)
+        (f"demo-f{n}", (*NO_OTHER, "trainer.data.fold.k=4", f"trainer.data.fold.index={n}"), False) for n in range(4)
     ]
     assert jobs.most == parallel
     values = [1.0, 1.1, 1.2, 1.3]
@@ -82,49 +84,45 @@ def test_after_a_failure_no_further_fold_is_begun() -> None:
 def test_columns_that_decide_the_parts_are_passed_on() -> None:
     folds = make_folds("demo", 3, stratify_by="label", group_by="user", fresh=True, tell=lambda _: None)
     assert folds.folds[2].work.sets == (
-        "trainer.data.fold.k=3", "trainer.data.fold.stratifyBy=label", "trainer.data.fold.groupBy=user",
+        *NO_OTHER, "trainer.data.fold.k=3", "trainer.data.fold.stratifyBy=label", "trainer.data.fold.groupBy=user",
         "trainer.data.fold.index=2",
     )  # fmt: skip
     assert folds.folds[2].work.is_new
 
 
-TRAIN = """
-
-class Part(Spirals):
-    def __init__(self, k: int, index: int, held: bool) -> None:
-        super().__init__("train", 240)
-        mine = [(number % k == index) == held for number in range(240)]
-        self.points, self.labels = self.points[mine], self.labels[mine]
-"""
+SETS = [
+    word
+    for it in (
+        "trainer.data.train.args.size=240", "trainer.duration=2ep", "trainer.eval.every=1ep", "procsPerNode=1",
+        "trainer.checkpoint.best=",
+    )
+    for word in ("--set", it)
+]  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_real_folds_of_a_dataset_of_ones_own_and_a_second_call_trains_nothing(tmp_path: Path) -> None:
+def test_real_folds_hold_back_each_sample_once_and_a_second_call_trains_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     ktrain("init", str(folder))
-    code = folder / "train.py"
-    code.write_text(code.read_text(encoding="utf-8") + TRAIN, encoding="utf-8")
-    sets = [
-        word
-        for it in (
-            'trainer.data.train={use: "train:Part", args: {held: false, k: 2, index: 0}}',
-            'trainer.data.val={use: "train:Part", args: {held: true, k: 2, index: 0}}',
-            "trainer.duration=2ep", "trainer.eval.every=1ep", "procsPerNode=1",
-        )
-        for word in ("--set", it)
-    ]  # fmt: skip
-    into = ("--into", "trainer.data.train.args", "--into", "trainer.data.val.args")
-    first = patient("kfold", "job.yaml", "--k", "2", *into, *sets, "-o", "json", cwd=folder)
+    first = patient("kfold", "job.yaml", "--k", "2", *SETS, "-o", "json", cwd=folder)
     assert first.returncode == CliExit.OK, first.stderr
     found = json.loads(first.stdout)
     values = [fold["values"]["val/loss"] for fold in found["folds"]]
     assert values[0] != values[1]
     assert found["mean"]["val/loss"] == pytest.approx(statistics.fmean(values))
     assert (folder / "studies" / "demo-kfold" / "kfold.png").is_file()
-    again = patient("kfold", "job.yaml", "--k", "2", *into, *sets, "-o", "json", cwd=folder)
+    again = patient("kfold", "job.yaml", "--k", "2", *SETS, "-o", "json", cwd=folder)
     assert json.loads(again.stdout) == found
     assert "already done" in (folder / "studies" / "demo-kfold" / "logs" / "demo-f1.log").read_text(encoding="utf-8")
+
+
+def test_sections_of_ones_own_get_the_fold() -> None:
+    folds = make_folds("demo", 2, into=("trainer.data.train.args", "trainer.data.val.args"), tell=lambda _: None)
+    assert folds.folds[1].work.sets == (
+        "trainer.data.train.args.k=2", "trainer.data.val.args.k=2", "trainer.data.train.args.index=1",
+        "trainer.data.val.args.index=1",
+    )  # fmt: skip
 
 
 def test_folds_of_ones_own_take_no_columns(tmp_path: Path) -> None:

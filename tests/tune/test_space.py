@@ -26,7 +26,7 @@ def write(folder: Path, tune: str) -> Path:
         ("space: {trainer.optim.lrr: {choices: [1]}}", "did you mean 'lr'?"),
         ("space: {trainer.optmi.lr: {choices: [1]}}", "did you mean 'optim'?"),
         ("space: {trainer.optim.lr: {low: -1.0, high: 1.0}}", "spec.trainer.optim.lr is -1.0; it must be more than 0"),
-        ("space: {trainer.optim.name: {choices: [adamw, adamx]}}", "did you mean 'adamw'?"),
+        ("space: {trainer.optim.name: {choices: [adamw, sgdd]}}", "did you mean 'sgd'?"),
         ("space: {trainer.batch.micro: {low: 0.5, high: 2.5}}", "expected a whole number"),
         ("space: {metadata.name: {choices: [a]}}", "metadata.name is the same for all trials"),
         ("space: {trainer..lr: {choices: [1]}}", "'trainer..lr' is no key"),
