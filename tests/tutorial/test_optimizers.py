@@ -39,7 +39,7 @@ def train(model: nn.Module, optimizer: Any) -> list[torch.Tensor]:
     for step in range(100):
         inputs = torch.randn(8, 6, generator=dice).to(late.dtype)
         optimizer.zero_grad()
-        nn.functional.mse_loss(model(inputs), inputs.sum(1, keepdim=True)).backward()
+        nn.functional.mse_loss(model(inputs), inputs.sum(1, keepdim=True)).backward()  # type: ignore[no-untyped-call]
         if step < 10:
             late.grad = None
         optimizer.step()
@@ -119,16 +119,16 @@ def test_the_scaler_is_torchs() -> None:
     theirs = nn.Parameter(torch.ones(2))
     scaler = LossScaler(scale, growth_interval=interval)
     reference = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=interval)
-    optimizer = torch.optim.SGD([theirs], lr=1e-2)
+    scratch, optimizer = SGDFromScratch([ours], lr=1e-2), torch.optim.SGD([theirs], lr=1e-2)
     for step in range(30):
-        ours.grad = theirs.grad = None
+        scratch.zero_grad()
+        optimizer.zero_grad()
         scaler.scaled((ours * gradients(step)).sum()).backward()  # type: ignore[no-untyped-call]
         is_finite = scaler.unscale([ours])
-        assert ours.grad is not None
         if is_finite:
-            ours.data -= 1e-2 * ours.grad
+            scratch.step()
         scaler.update(is_finite=is_finite)
-        reference.scale((theirs * gradients(step)).sum()).backward()
+        reference.scale((theirs * gradients(step)).sum()).backward()  # type: ignore[no-untyped-call]
         reference.step(optimizer)
         reference.update()
         assert scaler.scale == reference.get_scale()

@@ -68,7 +68,7 @@ class AdamWFromScratch(OptimizerFromScratch):
     ) -> None:
         super().__init__(params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
-    def update(self, param: nn.Parameter, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def update(self, param: torch.Tensor, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         """Formulas (1) to (6)."""
         lr, beta1, beta2 = group["lr"], group["beta1"], group["beta2"]
         if not state:

@@ -38,7 +38,7 @@ class OptimizerFromScratch:
                 if param.grad is not None:  # frozen, or not used in this forward pass
                     self.update(param, param.grad, self.state.setdefault(param, {}), group)
 
-    def update(self, param: nn.Parameter, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def update(self, param: torch.Tensor, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         """The formula; each optimizer has its own."""
         raise NotImplementedError
 

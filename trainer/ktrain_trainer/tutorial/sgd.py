@@ -46,7 +46,7 @@ class SGDFromScratch(OptimizerFromScratch):
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
-    def update(self, param: nn.Parameter, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def update(self, param: torch.Tensor, grad: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         """Formulas (2) to (4); without momentum formula (1)."""
         grad = grad + group["weight_decay"] * param  # (4); a new tensor: .grad itself is left as it was
 
