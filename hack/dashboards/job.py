@@ -104,7 +104,12 @@ _TRAINING: Final = Row(
         Panel(
             title="Steps whose loss was not finite", unit="none", width=6,
             description="KtrainLossNotFinite fires at the first.",
-            queries=(Query(f"sum(increase(ktrain_nonfinite_steps_total{{{_J}}}[$__rate_interval]))", "steps"),),
+            queries=(
+                Query(f"sum(increase(ktrain_nonfinite_steps_total{{{_J}}}[$__rate_interval]))", "steps"),
+                Query(
+                    f"sum(increase(ktrain_samples_skipped_total{{{_J}}}[$__rate_interval]))", "samples that cannot be read"
+                ),
+            ),
         ),
     ),
 )  # fmt: skip

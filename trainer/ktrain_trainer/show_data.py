@@ -19,7 +19,7 @@ _LONGEST: Final = 200
 
 
 def show(job: TrainingJob, n: int, split: str) -> dict[str, Any]:
-    """The first samples of a split in the plan's order of an epoch's beginning, and how often each label occurs."""
+    """The first samples of a split in the dataset's order, and how often each label occurs."""
     from ktrain_trainer import data
     from ktrain_trainer.columns import place
     from ktrain_trainer.sources import make_sources
