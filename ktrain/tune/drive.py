@@ -63,7 +63,7 @@ class Drive:
             if self._running:
                 self.tell("saving and stopping; once more to stop at once")
             for work in self._running.values():
-                self.jobs.leave(work)
+                self._ask(work, self.jobs.leave)
         if self.interrupts.count > 1:
             self.jobs.kill()
 
@@ -83,9 +83,10 @@ class Drive:
                 del self._running[slot]
                 self.plan.ended(work, ended, self.jobs.see(work))
             elif is_time and self.plan.seen(work, self.jobs.see(work)):
-                self._stop(work)
+                self._ask(work, self.jobs.stop)
 
-    def _stop(self, work: Work) -> None:
+    def _ask(self, work: Work, to: Callable[[Work], None]) -> None:
+        """Once: a job that is told to go a second time goes without saving."""
         if work.name not in self._told_to_stop:
             self._told_to_stop.add(work.name)
-            self.jobs.stop(work)
+            to(work)
