@@ -98,7 +98,7 @@ COVERED: list[tuple[str, Collection[str]]] = [("schedule", SCHEDULES), ("optimiz
 def test_each_is_resumed_bit_exactly_and_at_another_number_of_ranks_alike(tmp_path: Path, family: str) -> None:
     entries = FAMILIES[family]
     found: dict[str, Found] = values(
-        run_ranks("tests.trainer.matrix:exercise", 2, entries, str(tmp_path), timeout=190)
+        run_ranks("tests.trainer.matrix:exercise", 2, entries, str(tmp_path), timeout=280)
     )[0]
     assert {name: it for name, it in found.items() if not is_as_promised(entries[name], it)} == {}
 
