@@ -47,6 +47,7 @@ def for_evaluation(
     if ema is None and switch is None:
         yield
         return
+    parallel.forget_gathered()  # what a pass before may have left
     mine = [local_part(param)[0] for param in params]
     kept = [tensor.clone() for tensor in mine]
     try:
