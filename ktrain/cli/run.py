@@ -39,9 +39,7 @@ def command(
     machine = Machine(gpus=len(glob.glob("/dev/nvidia[0-9]*")), cores=os.cpu_count() or 1)  # noqa: PTH207
     mapped = adapt(loaded.job, machine, nodes=nodes, procs=procs)
     ranks = mapped.nodes * mapped.procs
-    if loaded.job.spec.trainer and ranks > (
-        micros := loaded.job.spec.trainer.batch.global_ // loaded.job.spec.trainer.batch.micro
-    ):
+    if loaded.job.spec.trainer and ranks > (micros := loaded.job.spec.trainer.batch.micros):
         raise SpecError(
             f"{ranks} ranks share {micros} micro-batches a step; lower --nodes or --procs, or spec.trainer.batch.micro"
         )

@@ -170,9 +170,9 @@ def _one_shard(job: TrainingJob) -> Found:
 
 def _uneven(job: TrainingJob) -> Found:
     trainer = job.spec.trainer
-    if trainer is None:
+    if trainer is None or trainer.batch.micro == "auto":
         return
-    micros = trainer.batch.global_ // trainer.batch.micro
+    micros = trainer.batch.micros
     if micros % job.spec.max_ranks:
         yield (
             "spec.trainer.batch",

@@ -1,8 +1,8 @@
 """Datasets, how they are fetched, and the sizes of batches."""
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ktrain.spec.base import Model, setting
 from ktrain.spec.dataset import Dataset
@@ -72,11 +72,24 @@ class Batch(Model):
     global_: int = setting(
         resume="warn", doc="samples per optimizer step, over all ranks", ge=1, le=2**31, alias="global"
     )
-    micro: int = setting(resume="warn", doc="samples per forward pass", ge=1, le=2**31)
+    micro: Annotated[int, Field(ge=1, le=2**31)] | Literal["auto"] = setting(
+        resume="warn", doc="samples per forward pass; auto: as many as fit at the first start, kept for the run"
+    )
+
+    @property
+    def micro_size(self) -> int:
+        """The number; only once `auto` has become one."""
+        assert self.micro != "auto", "the trainer settles it before anything else"
+        return self.micro
+
+    @property
+    def micros(self) -> int:
+        """Micro-batches of a step: how many ranks can share it. With `auto` the most that there can be."""
+        return self.global_ if self.micro == "auto" else self.global_ // self.micro
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if self.global_ % self.micro:
+        if self.micro != "auto" and self.global_ % self.micro:
             down = self.global_ - self.global_ % self.micro
             near = f"{down} or {down + self.micro}" if down else f"{self.micro}"
             raise ValueError(

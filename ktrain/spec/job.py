@@ -93,7 +93,7 @@ class JobSpec(Model):
     @model_validator(mode="after")
     def _enough_micro_batches(self) -> Self:
         if self.trainer:
-            rounds = self.trainer.batch.global_ // self.trainer.batch.micro
+            rounds = self.trainer.batch.micros
             if self.max_ranks > rounds:
                 raise ValueError(
                     f"the job may have {self.max_ranks} ranks, but batch.global / batch.micro gives {rounds} micro-batches; "

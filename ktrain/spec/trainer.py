@@ -6,6 +6,7 @@ from pydantic import field_validator, model_validator
 
 from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Length, positive
+from ktrain.spec.compile import Compile
 from ktrain.spec.data import Batch, Data
 from ktrain.spec.evaluation import EarlyStop, Eval
 from ktrain.spec.optim import Optim
@@ -36,6 +37,7 @@ class Trainer(Model):
         "fp32", resume="warn", doc="bf16, fp16: autocast; parameters and reductions stay fp32; fp16 scales the loss"
     )
     parallel: Parallel = setting(Parallel(), resume="free", doc="how the model is spread over ranks")
+    compile: Compile | None = setting(None, resume="warn", doc="torch.compile; none: the model runs as it is")
     optim: Optim = setting(resume="refuse", doc="the optimizer")
     schedule: Schedule = setting(Schedule(), resume="warn", doc="the learning rate over the run")
     eval: Eval = setting(Eval(), resume="free", doc="evaluation")
@@ -59,6 +61,22 @@ class Trainer(Model):
         if twice := sorted({sink for sink in sinks if sinks.count(sink) > 1}):
             raise ValueError(f"the sink {twice[0]} is there twice; a run has one of each kind")
         return track
+
+    @model_validator(mode="after")
+    def _compiled_blocks(self) -> Self:
+        if self.compile and self.compile.scope == "model" and self.parallel.is_sharded:
+            raise ValueError(
+                f"compile.scope is model, but parallel.strategy is {self.parallel.strategy}, which gathers the parameters block by block; write scope: block"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _micro_of_shards(self) -> Self:
+        if self.batch.micro == "auto" and self.parallel.is_sharded:
+            raise ValueError(
+                f"batch.micro is auto, but parallel.strategy is {self.parallel.strategy}; what fits is tried by each rank alone, and sharded ranks compute together: write a number"
+            )
+        return self
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:

@@ -170,7 +170,7 @@ class DisturbedStorage:
 
 def train(rank: Rank | None, case: Case, folder: str | None) -> Ended:
     """Trains as this rank of its gang; resumes what is in the folder."""
-    return train_in(_world(rank), case, folder)
+    return train_in(world_of(rank), case, folder)
 
 
 def train_in(world: World, case: Case, folder: str | None) -> Ended:
@@ -196,7 +196,8 @@ def train_in(world: World, case: Case, folder: str | None) -> Ended:
     )
 
 
-def _world(rank: Rank | None) -> World:
+def world_of(rank: Rank | None) -> World:
+    """The gang as the trainer sees it; joins it."""
     if rank is None or rank.size == 1:
         return World.alone("cpu")
     rank.join_gloo()

@@ -17,7 +17,6 @@ from ktrain_trainer.data import Fetch, Loader
 from ktrain_trainer.place import nowhere
 from ktrain_trainer.script import ScriptRun
 from ktrain_trainer.stop import StopFlag
-from ktrain_trainer.world import World
 from tests.ranks import Rank, run_ranks, values
 from tests.trainer import mlp
 
@@ -37,23 +36,18 @@ class Slow:
         return self.inner(model, batch)
 
 
-def gather(rank: Rank) -> World:
-    rank.join_gloo()
-    return World(rank.rank, rank.size, rank.rank, torch.device("cpu"), torch.distributed.group.WORLD, rank.store)
-
-
 def by_the_loop(rank: Rank) -> Snapshot:
     case = mlp.Case(steps=STEPS, extra={"schedule": {"name": "constant"}})
     slow = Slow(task.Supervised(nn.functional.mse_loss, {}, over_classes=False), PAUSE * rank.rank)
     loader = Loader(Fetch(mlp.points(torch.float32), default_collate, 7))
     parts = Parts(mlp.model(case), slow, loader, None)
-    run = assemble(case.spec, parts, gather(rank), nowhere(), stop=StopFlag())
+    run = assemble(case.spec, parts, mlp.world_of(rank), nowhere(), stop=StopFlag())
     loop.train(run)
     return run.meter.snapshot
 
 
 def by_a_script(rank: Rank) -> Snapshot:
-    run = ScriptRun(gather(rank), nowhere(), StopFlag(), sender=None)
+    run = ScriptRun(mlp.world_of(rank), nowhere(), StopFlag(), sender=None)
     replica = run.replicate(nn.Linear(4, 1))
     for _ in range(STEPS):
         time.sleep(PAUSE * rank.rank)

@@ -15,9 +15,10 @@ from ktrain import __version__
 from ktrain.errors import DataError
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Trainer
-from ktrain_trainer import build, data, optim, rng, schedule, task
+from ktrain_trainer import build, data, micro, optim, rng, schedule, task
 from ktrain_trainer.average import Ema
 from ktrain_trainer.checkpoint import Checkpointer, Retention, init_from
+from ktrain_trainer.compiled import Compiled
 from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
@@ -69,11 +70,19 @@ def assemble(
     document: Mapping[str, Any] | None = None,
     check_spec: Callable[[Mapping[str, Any], Mapping[str, Any]], object] | None = None,
     sinks: Sequence[Sink] = (),
+    most_ranks: int | None = None,
 ) -> Run:
-    """A run that is ready to train. document: the resolved spec, for the manifests and for comparison at resume."""
+    """A run that is ready to train. document: the resolved spec, for the manifests and for comparison at resume.
+
+    most_ranks: how many the job may ever have; none: as many as there are.
+    """
     if spec.model.init_from:
         init_from(parts.model, spec.model.init_from, world=gang(world), opener=place.opener)
-    parallel = spread(parts.model, world, spec.parallel)
+    if spec.batch.micro == "auto":
+        size = _micro(spec, parts, world, place, most_ranks or world.size)
+        spec, document = micro.with_micro(spec, size), micro.told(document or {}, size)
+    compiled = _compiled(spec, world, place)
+    parallel = spread(parts.model, world, spec.parallel, spec.compile)
     optimizer = optim.make(spec.optim, parallel.model, lr=spec.optim.rate(spec.batch.global_))
     if train_mode := getattr(optimizer, "train", None):  # schedule-free ones: they are saved as they train
         train_mode()
@@ -112,6 +121,7 @@ def assemble(
         meter,
         stop,
         about,
+        compiled=compiled,
     )
 
 
@@ -119,13 +129,15 @@ def _train_feed(loader: data.Loader, spec: Trainer) -> Feed:
     num_samples = len(loader.fetch.source)
     order = make_order(spec, loader.fetch.source)
     stream = Stream(num_samples, seed=spec.seed, shuffle=spec.data.shuffle, order=order)
-    return Feed(loader, stream, spec.batch.micro, num_samples)
+    return Feed(loader, stream, spec.batch.micro_size, num_samples)
 
 
 def _val_feed(loader: data.Loader, spec: Trainer) -> Feed:
     num_samples = len(loader.fetch.source)
     wanted = min(num_samples, spec.eval.max_samples or num_samples)
-    return Feed(loader, Stream(num_samples, seed=spec.seed, shuffle=False), spec.eval.micro or spec.batch.micro, wanted)
+    return Feed(
+        loader, Stream(num_samples, seed=spec.seed, shuffle=False), spec.eval.micro or spec.batch.micro_size, wanted
+    )
 
 
 def _rate(spec: Trainer, length: Length, train: Feed, optimizer: torch.optim.Optimizer) -> Rate:
@@ -137,6 +149,20 @@ def _rate(spec: Trainer, length: Length, train: Feed, optimizer: torch.optim.Opt
     return ClosedForm(
         spec.optim.rate(spec.batch.global_), schedule.ramp(spec.schedule, total=length.total, to_unit=to_unit)
     )
+
+
+def _micro(spec: Trainer, parts: Parts, world: World, place: Place, most_ranks: int) -> int:
+    model = parts.model.to(world.device)
+    fits = micro.probe(model, parts.task, parts.train.fetch, spec, world.device)
+    return micro.settle(spec, world, place.storage, most_ranks=most_ranks, fits=fits)
+
+
+def _compiled(spec: Trainer, world: World, place: Place) -> Compiled | None:
+    if not spec.compile or not spec.compile.cache:
+        return None
+    compiled = Compiled(place.storage, place.scratch, keeps=world.is_first)
+    compiled.open()
+    return compiled
 
 
 def _checkpointer(spec: Trainer, world: World, place: Place) -> Checkpointer | None:

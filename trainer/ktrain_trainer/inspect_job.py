@@ -66,7 +66,7 @@ def _sizes(model: Any, job: TrainingJob) -> dict[str, Any]:
     return {
         "parameters": f"{sum(param.numel() for param in params):,} ({trained:,} trained)",
         "memory per rank": f"{format_bytes(state / shards)} for weights, gradients and optimizer, activations not counted",
-        "micro-batches a step": f"{spec.batch.global_ // spec.batch.micro} over {job.spec.max_ranks} ranks",
+        "micro-batches a step": f"{spec.batch.micros} over {job.spec.max_ranks} ranks",
     }
 
 

@@ -230,6 +230,8 @@ def _finish(run: Run) -> None:
         run.journal.write("stop", progress, reason="signal" if run.stop.is_set else "a peer was told to go")
     with run.meter.phase("checkpoint"):
         run.saving.save_last(run.state, metric=_metric(run) if progress.evaluated_step == progress.step else None)
+    if run.compiled:
+        run.compiled.close()
     if not run.is_stopping:
         run.journal.write("end", progress, reason=progress.finished)
         run.saving.mark_done(progress)

@@ -30,7 +30,7 @@ def _sampler(sampler: Sampler, source: Any, spec: Trainer) -> Order:
     where = f"{_WHERE}.sampler"
     values = column(source, sampler.column, where)
     if sampler.name == "bucket":
-        return orders.Bucket(_lengths(values, sampler.column, where), spec.batch.micro, sampler.window, spec.seed)
+        return orders.Bucket(_lengths(values, sampler.column, where), spec.batch.micro_size, sampler.window, spec.seed)
     weights = _weights(sampler, values, where)
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
         bad = int(np.argmin(np.where(np.isfinite(weights), weights, -np.inf)))
@@ -72,7 +72,7 @@ def _curriculum(curriculum: Curriculum, source: Any, spec: Trainer) -> Order:
 
 def _mix(mix: Mix, source: Any, spec: Trainer) -> Order:
     weights = [mix.weight, *(part.weight for part in mix.others.values())]
-    width = spec.batch.micro if mix.by == "micro" else 1
+    width = spec.batch.micro_size if mix.by == "micro" else 1
     return orders.Mix(source.sizes, weights, width=width, seed=spec.seed)
 
 

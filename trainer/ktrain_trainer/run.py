@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from ktrain.spec import Trainer
 from ktrain_trainer import loss_scale
 from ktrain_trainer.average import Ema
+from ktrain_trainer.compiled import Compiled
 from ktrain_trainer.data import Batch, Loader, Steps
 from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
+from ktrain_trainer.numerics import autocast
 from ktrain_trainer.parallel import Parallel
 from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.progress import Progress
@@ -26,9 +28,7 @@ from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
 
-_NOTHING: Final = nullcontext()
 log = logging.getLogger("ktrain")
-_DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Run:
     meter: Meter
     stop: StopFlag
     about: Mapping[str, Any] = field(default_factory=dict)  # versions, device, …: for the record of the start
+    compiled: Compiled | None = None
     progress: Progress = field(default_factory=Progress)
     steps: Steps | None = None
     is_stopping: bool = False  # agreed by all ranks
@@ -100,12 +101,12 @@ class Run:
     def save(self, *, metric: float | None) -> None:
         """A checkpoint of now; `metric` ranks it among the best."""
         self.saving.save(self.state, metric=metric)
+        if self.compiled:
+            self.compiled.keep()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """16 bits where the spec says so."""
-        if self.spec.precision == "fp32":
-            return _NOTHING
-        return torch.autocast(self.world.device.type, dtype=_DTYPES[self.spec.precision])
+        return autocast(self.spec.precision, self.world.device)
 
     def backward(self, loss_sum: torch.Tensor, *, is_real: bool) -> None:
         """Gradients of a micro-batch's loss, by a constant factor so that 16-bit ones stay in range; none for padding.

@@ -37,6 +37,7 @@ def work(job: TrainingJob, env: Mapping[str, str], stop: StopFlag) -> Exit:
             sender=Sender(env[names.ENV_SNAPSHOT_SOCKET]) if env.get(names.ENV_SNAPSHOT_SOCKET) else None,
             document=job.model_dump(mode="json", by_alias=True),
             check_spec=resume.check,
+            most_ranks=job.spec.max_ranks,
         )
         loop.train(run)
         run.meter.enter("done")

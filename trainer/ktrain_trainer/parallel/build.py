@@ -1,8 +1,13 @@
 """Which way to spread a model, by the spec and the number of ranks."""
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import nn
 
 from ktrain.errors import SpecError
+from ktrain.spec.compile import Compile
 from ktrain.spec.parallel import Parallel as ParallelSpec
 from ktrain_trainer.parallel.base import Parallel
 from ktrain_trainer.parallel.blocks import blocks
@@ -12,7 +17,7 @@ from ktrain_trainer.parallel.single import Single
 from ktrain_trainer.world import World
 
 
-def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
+def spread(model: nn.Module, world: World, spec: ParallelSpec, compile_: Compile | None = None) -> Parallel:
     """The model on its device, spread over the ranks; SpecError when the strategy does not fit."""
     if not any(param.requires_grad for param in model.parameters()):
         raise SpecError("the model has no parameter to train; check spec.trainer.model")
@@ -22,8 +27,10 @@ def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
             f"spec.trainer.parallel.strategy is single, but the job has {world.size} ranks; write ddp, fsdp2 or auto, or run one rank"
         )
     if spec.recompute != "none":
-        for block in _repeated(model, spec):
+        for block in _repeated(model, spec, "parallel.recompute"):
             recompute(block, spec.recompute)
+    if compile_:
+        _compile(model, spec, compile_)
     if world.size == 1:
         return Single(model)
     if spec.is_sharded:
@@ -33,10 +40,27 @@ def spread(model: nn.Module, world: World, spec: ParallelSpec) -> Parallel:
     return Replicated(model, world.control)
 
 
-def _repeated(model: nn.Module, spec: ParallelSpec) -> list[nn.Module]:
+def _compile(model: nn.Module, spec: ParallelSpec, how: Compile) -> None:
+    """In place, so that no name changes. Never with dynamic shapes: which graph runs would depend on the shapes before,
+    and a resumed run has seen others."""
+    parts = [model] if how.scope == "model" else _repeated(model, spec, "compile.scope")
+    for part in parts:
+        part.forward = torch.compile(_plain(part.forward), mode=how.mode, dynamic=False)
+
+
+def _plain(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, as a function: not the module itself, whose hooks (FSDP2's) would break the graph at its beginning."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    return run
+
+
+def _repeated(model: nn.Module, spec: ParallelSpec, key: str) -> list[nn.Module]:
     found = blocks(model, spec.blocks)
     if not found:
         raise SpecError(
-            "spec.trainer.parallel.recompute: the model repeats no block; name the classes in spec.trainer.parallel.blocks"
+            f"spec.trainer.{key}: the model repeats no block; name the classes in spec.trainer.parallel.blocks"
         )
     return found
