@@ -54,7 +54,7 @@ def test_a_good_file_is_read() -> None:
         ("env: {X: 1}", "nodes: 2", (5, 12), "spec.env.X is 1; expected a text", 'put it in quotes: "1"'),
         ("duration: 10 parsecs", "duration: 10ep", (7, 15), "'10 parsecs' is no length of training", ""),
         ("duration: 30min", "duration: 10ep", (7, 15), "30m is a time; write ep, step, sample or tok", ""),
-        ("optim: {lr: 0.1, name: adam}", "optim: {lr: 0.1}", (11, 28), "is 'adam'; it can be 'adamw' or 'sgd'", "did you mean 'adamw'?"),
+        ("optim: {lr: 0.1, name: adanw}", "optim: {lr: 0.1}", (11, 28), "is 'adanw'; it can be 'adamw', 'adam'", "did you mean 'adamw'?"),
         ("optim: {}", "optim: {lr: 0.1}", (11, 5), "spec.trainer.optim has no 'lr'", "add lr: …"),
         ("optim: {lr: -1}", "optim: {lr: 0.1}", (11, 17), "spec.trainer.optim.lr is -1; it must be more than 0", ""),
         ("batch: {global: 9, micro: 2}", "batch: {global: 8, micro: 2}", (10, 12), "make global 8 or 10", ""),
