@@ -112,6 +112,7 @@ DIR_STATE: Final = "state"  # verdicts, progress, timeline
 DIR_TENSORBOARD: Final = "tensorboard"
 DIR_TRACKERS: Final = "state/trackers"  # one JSON per tracker that names its runs itself: mlflow.json
 DIR_WANDB: Final = "wandb"
+DIR_DEBUG: Final = "debug"  # batches that were kept for a look
 KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds it exits 0
 DIR_CODE: Final = "code"  # below the job, shared by its runs: <sha256>.tar.gz
 DIR_ANSWERS: Final = "state/answers"  # one JSON per request and node

@@ -24,7 +24,7 @@ class Records:
         return tuple(lasting(self.all))
 
     def of(self, kind: str) -> list[Record]:
-        """The lasting ones of a kind: start, step, eval, checkpoint, stop, end, error."""
+        """The lasting ones of a kind: start, step, eval, grads, checkpoint, stop, end, error."""
         return [record for record in self.lasting if record["kind"] == kind]
 
 
@@ -47,7 +47,7 @@ def lasting(records: Sequence[Record]) -> Iterable[Record]:
     cut = float("inf")
     kept: list[Record] = []
     for record in reversed(records):
-        if record["kind"] not in {"step", "eval"} or record["step"] <= cut:
+        if record["kind"] not in {"step", "eval", "grads"} or record["step"] <= cut:
             kept.append(record)
         if record["kind"] == "start":
             cut = min(cut, record.get("restored_step", 0))

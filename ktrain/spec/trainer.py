@@ -8,6 +8,7 @@ from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Length, positive
 from ktrain.spec.compile import Compile
 from ktrain.spec.data import Batch, Data
+from ktrain.spec.debug import Debug
 from ktrain.spec.evaluation import EarlyStop, Eval
 from ktrain.spec.optim import Optim
 from ktrain.spec.parallel import Parallel
@@ -48,6 +49,7 @@ class Trainer(Model):
     )
     log: Log = setting(Log(), resume="free", doc="what is written how often")
     track: tuple[Track, ...] = setting((), resume="free", doc="more sinks for the metrics")
+    debug: Debug = setting(Debug(), resume="free", doc="checks of a run that does not learn")
 
     @field_validator("duration")
     @classmethod

@@ -27,6 +27,7 @@ from ktrain_trainer.ordering import make_order
 from ktrain_trainer.parallel import spread
 from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
+from ktrain_trainer.probe import Probe
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
@@ -122,6 +123,7 @@ def assemble(
         stop,
         about,
         compiled=compiled,
+        probe=Probe.of(spec, world, place.storage, journal),
     )
 
 

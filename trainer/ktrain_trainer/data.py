@@ -124,8 +124,14 @@ def _start_worker(_worker: int) -> None:
 class Steps:
     """This rank's batches, step by step, from a position of the stream on."""
 
-    def __init__(self, loader: Loader, stream: Stream, cut: Cut, *, begin: int, end_of: Callable[[int], int]) -> None:
-        """end_of: where the step that begins at a position ends; the same position when the run is over."""
+    def __init__(
+        self, loader: Loader, stream: Stream, cut: Cut, *, begin: int, end_of: Callable[[int], int], period: int = 0
+    ) -> None:
+        """end_of: where the step that begins at a position ends; the same position when the run is over.
+
+        period: after so many positions the stream begins again, for runs that overfit on purpose; 0: never.
+        """
+        self._period = period
         self._stream = stream
         self._cut = cut
         self._end_of = end_of
@@ -143,7 +149,8 @@ class Steps:
 
     def _micros(self, begin: int) -> Iterator[Micro]:
         while (end := self._end_of(begin)) > begin:
-            yield from self._cut.mine(self._stream, begin, end)
+            at = begin % self._period if self._period else begin
+            yield from self._cut.mine(self._stream, at, at + end - begin)
             begin = end
 
 

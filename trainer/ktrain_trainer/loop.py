@@ -50,6 +50,9 @@ def _step(run: Run) -> None:
             run.note_skipped(batch.skipped)
     samples = run.length.end(progress.samples, run.spec.batch.global_) - progress.samples
 
+    if run.probe:
+        run.probe.batches(progress.step + 1, batches)
+
     run.freezer.hold(progress)
     run.parallel.begin()
     _forward_backward(run, batches, samples)
@@ -118,6 +121,8 @@ def _update(run: Run, votes: Votes, samples: int) -> None:
     run.freezer.drop(progress)
     factor = (spec.batch.global_ / votes.weight if votes.weight else 1.0) / loss_scale.of(spec, progress)
     norm = float(run.parallel.norm()) * factor  # the step's GPU sync
+    if run.probe:
+        run.probe.gradients(run.model, run.progress, norm=norm, factor=factor)
     if not math.isfinite(norm):
         if not loss_scale.has_overflowed(spec, progress):
             _skip(run, norm)

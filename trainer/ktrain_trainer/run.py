@@ -21,6 +21,7 @@ from ktrain_trainer.meter import Meter
 from ktrain_trainer.numerics import autocast
 from ktrain_trainer.parallel import Parallel
 from ktrain_trainer.plan import Cut, Stream
+from ktrain_trainer.probe import Probe
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.rate import Rate
 from ktrain_trainer.saving import Saving, State
@@ -69,6 +70,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     steps: Steps | None = None
     is_stopping: bool = False  # agreed by all ranks
+    probe: Probe | None = None  # what trainer.debug asks for
     filler: Batch | None = None  # any batch, for ranks that must run a forward pass with nothing to do
     loss_sum: Any = 0.0  # since the last record, on the device
     loss_weight: float = 0.0
@@ -131,4 +133,7 @@ class Run:
         """Batches from where the progress is."""
         end_of = partial(self.length.end, global_batch=self.spec.batch.global_)
         cut = self.train.cut(self.world)
-        self.steps = Steps(self.train.loader, self.train.stream, cut, begin=self.progress.samples, end_of=end_of)
+        self.steps = Steps(
+            self.train.loader, self.train.stream, cut, begin=self.progress.samples, end_of=end_of,
+            period=self.spec.debug.overfit_batches * self.spec.batch.global_,
+        )  # fmt: skip
