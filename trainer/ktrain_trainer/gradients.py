@@ -3,14 +3,12 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.tensor import DTensor
-
-MOST_NAMES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,6 @@ def look(model: nn.Module, factor: float) -> Gradients:
     norms = {module: math.sqrt(square) for module, square in grads.items()}
     ratios = {module: norm / math.sqrt(weights[module]) for module, norm in norms.items() if weights[module]}
     return Gradients(tuple(missing), tuple(nonfinite), norms, ratios)
-
-
-def brief(names: tuple[str, ...]) -> str:
-    """The first few."""
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _squares(params: dict[str, nn.Parameter]) -> list[tuple[float, float]]:

@@ -4,7 +4,7 @@ import io
 import logging
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import nn
@@ -13,13 +13,14 @@ from ktrain import names
 from ktrain.errors import StorageError
 from ktrain.spec import Trainer
 from ktrain.storage import Storage
-from ktrain_trainer import gradients
 from ktrain_trainer.data import Batch
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.world import World
 
 log = logging.getLogger("ktrain")
+
+MOST_NAMES: Final = 10
 
 
 class Probe:
@@ -55,6 +56,8 @@ class Probe:
         is_due = (progress.step + 1) % self._every == 0 or not math.isfinite(norm)
         if not (self._debug.check_grads and is_due):
             return
+        from ktrain_trainer import gradients  # brings DTensor, which doubles the time that a rank takes to start
+
         found = gradients.look(model, factor)  # by all ranks: the norm that decided is the same on all
         self._warn("got no gradient (not used in forward(), or cut off by detach())", found.missing)
         self._warn("have a gradient that is not finite", found.nonfinite)
@@ -66,4 +69,10 @@ class Probe:
     def _warn(self, what: str, params: tuple[str, ...]) -> None:
         if params and what not in self._told and self._world.is_first:
             self._told.add(what)
-            log.warning("%d parameters %s: %s", len(params), what, gradients.brief(params))
+            log.warning("%d parameters %s: %s", len(params), what, _brief(params))
+
+
+def _brief(params: tuple[str, ...]) -> str:
+    """The first few."""
+    more = len(params) - MOST_NAMES
+    return ", ".join(params[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
