@@ -15,7 +15,9 @@ from torch.distributed.tensor import DTensor
 class Gradients:
     """The same on every rank."""
 
-    missing: tuple[str, ...]  # parameters that are trained and got no gradient, or one of zeros, as the reduction makes of none
+    missing: tuple[
+        str, ...
+    ]  # parameters that are trained and got no gradient, or one of zeros, as the reduction makes of none
     nonfinite: tuple[str, ...]
     norms: dict[str, float]  # L2 norm per module
     ratios: dict[str, float]  # that, over the norm of the module's parameters
