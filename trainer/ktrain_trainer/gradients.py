@@ -30,7 +30,7 @@ def look(model: nn.Module, factor: float) -> Gradients:
     missing, nonfinite = [], []
     grads: dict[str, float] = defaultdict(float)
     weights: dict[str, float] = defaultdict(float)
-    for (name, param), (grad, weight) in zip(params.items(), squares, strict=True):
+    for name, (grad, weight) in zip(params, squares, strict=True):
         module = name.rpartition(".")[0] or name
         grads[module] += grad * factor**2
         weights[module] += weight
