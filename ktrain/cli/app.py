@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "diff": "Say what a changed job file would change, and what it takes.",
     "checkpoints": "List, verify and prune checkpoints, or make one now.",
     "doctor": "Check everything that a job needs: cluster, rights, storage.",
+    "eval": "Evaluate a checkpoint here: metrics as a table, predictions as Parquet.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",
     "tune": "Search for the best values of some keys: each trial is a job.",
     "lr-find": "Raise the learning rate step by step, and say where the loss falls most steeply.",

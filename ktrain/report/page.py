@@ -11,6 +11,7 @@ from ktrain.goodput.tell import Spent, words
 from ktrain.history import Head
 from ktrain.records import Record, Records
 from ktrain.report import chart, timeline
+from ktrain.report.matrix import matrices
 from ktrain.report.style import STYLE
 from ktrain.units import format_bytes
 
@@ -31,6 +32,7 @@ def page(
         f"<h1>{escape(title)}</h1><p class='url'>{escape(url)}</p>",
         _facts(records, head, spent, lives, price),
         _curves(records, lives),
+        matrices(records),
         _ledger(spent),
         _lives(lives),
         _checkpoints(records, head),

@@ -28,8 +28,10 @@ class Loss(Model):
 class TaskSpec(Model):
     """How a batch becomes a loss."""
 
-    use: Literal["supervised", "causal_lm"] | Target = setting(
-        "supervised", resume="refuse", doc="supervised, causal_lm, or module:attr of a Task"
+    use: Literal["supervised", "causal_lm", "multi_task", "distill", "detection"] | Target = setting(
+        "supervised",
+        resume="refuse",
+        doc="supervised, causal_lm, multi_task, distill, detection, or module:attr of a Task",
     )
     args: Args = setting({}, resume="warn", doc="keyword arguments of the task")
-    loss: Loss = setting(Loss(), resume="refuse", doc="loss of the supervised task")
+    loss: Loss = setting(Loss(), resume="refuse", doc="loss of the supervised task, and of distill beside the teacher")

@@ -96,6 +96,15 @@ class Trainer(Model):
         return self
 
     @model_validator(mode="after")
+    def _evaluated(self) -> Self:
+        asked = [name for name in ("metrics", "predictions") if getattr(self.eval, name)]
+        if asked and not self.data.has_val:
+            raise ValueError(
+                f"eval.{asked[0]} is given, but there is no data.val to evaluate on; add data.val (or data.split) or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _monitors(self) -> Self:
         watched = [
             (name, part.monitor)

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from ktrain_trainer.script import init as init
     from ktrain_trainer.task import CausalLM as CausalLM
     from ktrain_trainer.task import Out as Out
+    from ktrain_trainer.task import Seen as Seen
     from ktrain_trainer.task import Supervised as Supervised
     from ktrain_trainer.task import Task as Task
 
 _HOMES: Final = {
     "fit": "notebook", "Fitted": "notebook", "init": "script", "ScriptRun": "script",
-    "CausalLM": "task", "Out": "task", "Supervised": "task", "Task": "task",
+    "CausalLM": "task", "Out": "task", "Seen": "task", "Supervised": "task", "Task": "task",
 }  # fmt: skip
 
-__all__ = ["CausalLM", "Fitted", "Out", "ScriptRun", "Supervised", "Task", "fit", "init"]
+__all__ = ["CausalLM", "Fitted", "Out", "ScriptRun", "Seen", "Supervised", "Task", "fit", "init"]
 
 
 def __getattr__(name: str) -> Any:

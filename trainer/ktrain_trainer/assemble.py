@@ -23,10 +23,13 @@ from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
+from ktrain_trainer.metrics import Metrics
+from ktrain_trainer.metrics.registry import check as check_metrics
 from ktrain_trainer.ordering import make_order
 from ktrain_trainer.parallel import spread
 from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
+from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
 from ktrain_trainer.run import Feed, Run
@@ -79,6 +82,7 @@ def assemble(
     """
     if spec.model.init_from:
         init_from(parts.model, spec.model.init_from, world=gang(world), opener=place.opener)
+    check_metrics(spec.eval.metrics)
     if spec.batch.micro == "auto":
         size = _micro(spec, parts, world, place, most_ranks or world.size)
         spec, document = micro.with_micro(spec, size), micro.told(document or {}, size)
@@ -124,6 +128,8 @@ def assemble(
         about,
         compiled=compiled,
         probe=Probe.of(spec, world, place.storage, journal),
+        metrics=Metrics(spec.eval.metrics),
+        predictions=Predictions(place, world) if spec.eval.predictions and place.storage else None,
     )
 
 

@@ -21,7 +21,10 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
         return {"error": "torch is not installed, and --deep builds the model; install ktrain-operator[trainer]"}
     if job.spec.trainer is None:
         return _script(job)
+    import torch
+
     from ktrain_trainer import data, optim, task
+    from ktrain_trainer.metrics.registry import check as check_metrics
     from ktrain_trainer.sources import make_sources
 
     spec = job.spec.trainer
@@ -32,7 +35,9 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
             found[name] = f"{len(source):,} samples"
     for split in ("train", "val", "test"):
         data.make_loader(spec.data, sources.train, seed=spec.seed, split=split)
-    task.make(spec.task)
+    with torch.device("meta" if spec.task.use == "distill" else "cpu"):  # a teacher is as large as a model
+        task.make(spec.task)
+    check_metrics(spec.eval.metrics)
     model = _model(spec)
     optim.make(spec.optim, model)
     return {**found, **_sizes(model, job)}

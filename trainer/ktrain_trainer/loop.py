@@ -27,7 +27,7 @@ def train(run: Run) -> None:
         run.progress.finished = None  # it was done, and its duration has been raised
     run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
     run.restart_steps()
-    if run.watched:
+    if run.watched or run.metrics:
         check_monitors(run.watched, metric_names(run))
     run.model.train()
     if run.progress.owes_eval and not run.is_stopping:
@@ -214,7 +214,9 @@ def _evaluate(run: Run) -> bool:
         run.progress.finished = "early stop"
     plateau.see(run.spec.schedule, run.progress, values)
     run.meter.snapshot.metrics = dict(values)
-    run.journal.write("eval", run.progress, values=values, seconds=time.perf_counter() - started, is_best=top)
+    seconds = time.perf_counter() - started
+    details = {"details": run.details} if run.details else {}
+    run.journal.write("eval", run.progress, values=values, seconds=seconds, is_best=top, **details)
     return top
 
 

@@ -132,7 +132,7 @@ def _check(function: LossFunction, args: Mapping[str, Any]) -> None:
 
 def _tensor(name: str, value: Any) -> torch.Tensor:
     try:
-        tensor = torch.tensor(value, dtype=torch.float32)
+        tensor = torch.tensor(value, dtype=torch.float32, device="cpu")
     except (TypeError, ValueError):
         raise BuildError(f"{name} is {value!r}; it must be a list of numbers", f"{_WHERE}.args") from None
     if name == "weight" and not (tensor.isfinite().all() and (tensor >= 0).all() and tensor.sum() > 0):

@@ -18,9 +18,11 @@ from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
 from ktrain_trainer.meter import Meter
+from ktrain_trainer.metrics import Metrics
 from ktrain_trainer.numerics import autocast
 from ktrain_trainer.parallel import Parallel
 from ktrain_trainer.plan import Cut, Stream
+from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.rate import Rate
@@ -67,6 +69,10 @@ class Run:
     stop: StopFlag
     about: Mapping[str, Any] = field(default_factory=dict)  # versions, device, …: for the record of the start
     compiled: Compiled | None = None
+    split: str = "val"  # what is evaluated on
+    metrics: Metrics = field(default_factory=lambda: Metrics({}))
+    predictions: Predictions | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)  # of the newest evaluation: what is more than a number
     progress: Progress = field(default_factory=Progress)
     steps: Steps | None = None
     is_stopping: bool = False  # agreed by all ranks
