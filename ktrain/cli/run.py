@@ -24,6 +24,10 @@ def command(
         int | None, typer.Option("--procs", min=1, help="Ranks per launcher, in place of spec.procsPerNode.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new run beside those that are there.")] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="3 steps, an evaluation, a checkpoint, a resume; on CPUs, and nothing is kept."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Lines instead of the live view.")] = False,
     sets: Sets = None,
     output: Output = Format.text,
@@ -36,6 +40,8 @@ def command(
     from ktrain.local.mapping import Machine, adapt
 
     loaded = load_job(job, sets or ())
+    if smoke:
+        return _smoke(loaded, output)
     machine = Machine(gpus=len(glob.glob("/dev/nvidia[0-9]*")), cores=os.cpu_count() or 1)  # noqa: PTH207
     mapped = adapt(loaded.job, machine, nodes=nodes, procs=procs)
     ranks = mapped.nodes * mapped.procs
@@ -108,4 +114,24 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
             },
             output,
         )
+    return code
+
+
+def _smoke(loaded: Loaded, output: Format) -> int:
+    import dataclasses
+
+    from ktrain.local.smoke import Verdict, smoke
+
+    verdicts: list[Verdict] = []
+
+    def tell(verdict: Verdict) -> None:
+        verdicts.append(verdict)
+        say(f"{verdict.name:<10} {'ok    ' if verdict.ok else 'FAILED'}  {verdict.told}")
+
+    code, lines = smoke(loaded.job, loaded.folder, tell)
+    if code is not CliExit.OK:
+        say("\n".join(line for line in lines if not line.startswith("{")))
+    say("smoke: this job works" if code is CliExit.OK else "smoke: this job does not work yet")
+    if output is not Format.text:
+        show({"exit": int(code), "verdicts": [dataclasses.asdict(it) for it in verdicts]}, output)
     return code
