@@ -203,7 +203,7 @@ def test_the_exit_codes_are_published() -> None:
         (("ktrain", "va"), ["validate"]),
         (("ktrain", "run", "--fr"), ["--fresh"]),
         (("ktrain", "run", "job.yaml", "--set", "trainer.opt"), ["trainer.optim."]),
-        (("ktrain", "run", "job.yaml", "--set", "trainer.optim.l"), ["trainer.optim.lr="]),
+        (("ktrain", "run", "job.yaml", "--set", "trainer.optim.no"), ["trainer.optim.noDecay="]),
         (("ktrain", "render", "job.yaml", "--set", "metadata.names"), ["metadata.namespace="]),
         (("ktrain", "init", "--template", ""), ["minimal", "script"]),
     ],

@@ -94,7 +94,7 @@ def test_nobodys_ranks_are_asked_to_stop_for_a_pause_that_is_refused(
 def test_its_ranks_are_asked_before_its_workload_is_touched(api: Ledger, cluster: Cluster, kueue: Kueue) -> None:
     """Here nobody can read their answer, and so nothing is paused."""
     now = run(api)
-    with pytest.raises(NoKindError, match="knows no ConfigMap"):
+    with pytest.raises(MissingError, match="has no ConfigMap with its spec"):
         suspend(cluster, now, save=True, waiting=SOON)
     assert (asked(api), workload(api)["spec"]["active"]) == (1, True)
 
