@@ -110,9 +110,18 @@ class Job:
         return bool(now) and uid not in now
 
     def delete_pod(self, index: int, *, at_once: bool = False) -> None:
-        """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once."""
+        """As a drain or a preemption does: SIGTERM, then the grace period; or SIGKILL at once. One that is gone is gone."""
         force = ("--grace-period=0", "--force") if at_once else ()
-        kubectl("-n", self.namespace, "delete", "pod", f"{self.name}-worker-{index}", "--wait=false", *force)
+        kubectl(
+            "-n",
+            self.namespace,
+            "delete",
+            "pod",
+            f"{self.name}-worker-{index}",
+            "--wait=false",
+            "--ignore-not-found",
+            *force,
+        )
 
     def end(self) -> None:
         """It is not needed any more; nobody waits for its pods."""

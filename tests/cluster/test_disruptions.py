@@ -68,6 +68,7 @@ def comes(job: Job, moment: str, index: int) -> bool:
 
 def replace(job: Job, index: int, seen: set[str], *, at_once: bool = False) -> None:
     """Deletes a pod, and waits for the one that follows it."""
+    until("the pod", lambda: uid(job, index) not in seen | {""})  # the operator may be making it anew at this moment
     seen.add(uid(job, index))
     job.delete_pod(index, at_once=at_once)
     until("another pod", lambda: uid(job, index) not in seen | {""})
