@@ -14,9 +14,8 @@ from ktrain.guard import Guard, kill_group
 from ktrain.history import current_run, job_storage
 from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
-from ktrain.records import read_records
-from ktrain.storage import Storage, scoped
-from ktrain.tune.work import NOTHING, Ended, Seen, Work
+from ktrain.storage import Storage
+from ktrain.tune.work import Ended, Seen, Work, seen_in
 
 _STOPPED: Final = frozenset({CliExit.PREEMPTED, CliExit.INTERRUPTED, CliExit.CONFLICT})
 _LAST_LINES: Final = 40
@@ -72,12 +71,7 @@ class Here:
 
     def see(self, work: Work) -> Seen:
         """From the run's storage."""
-        storage = self._storage(work)
-        run = current_run(storage)
-        if run is None or run == self._before.get(work.name):
-            return NOTHING
-        mine = scoped(storage, run)
-        return Seen(read_records(mine), mine.url)
+        return seen_in(self._storage(work), before=self._before.get(work.name))
 
     def stop(self, work: Work) -> None:
         """As Ctrl-C does for one run."""

@@ -12,12 +12,11 @@ from ktrain.jobs.cancel import REASON, mark_failed
 from ktrain.jobs.find import conditions, ended
 from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
-from ktrain.records import read_records
-from ktrain.storage import Storage, scoped
+from ktrain.storage import Storage
 from ktrain.submit import create
 from ktrain.submit.load import load_for
 from ktrain.submit.plan import plan
-from ktrain.tune.work import NOTHING, Ended, Seen, Work
+from ktrain.tune.work import Ended, Seen, Work, seen_in
 
 _GIVEN_UP: Final = "given up by `ktrain tune`; its run is kept"
 
@@ -65,12 +64,7 @@ class There:
 
     def see(self, work: Work) -> Seen:
         """From the run's storage."""
-        storage = self._storage(work)
-        run = current_run(storage)
-        if run is None or run == self._before.get(work.name):
-            return NOTHING
-        mine = scoped(storage, run)
-        return Seen(read_records(mine), mine.url)
+        return seen_in(self._storage(work), before=self._before.get(work.name))
 
     def stop(self, work: Work) -> None:
         """As `ktrain cancel --now`: the pods are told to go, and save as they go; its object stays."""

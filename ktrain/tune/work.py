@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from ktrain.records import Records
+from ktrain.history import current_run
+from ktrain.records import Records, read_records
+from ktrain.storage import Storage, scoped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Seen:
 
 
 NOTHING: Final = Seen(Records((), 0), "")
+
+
+def seen_in(storage: Storage, *, before: str | None) -> Seen:
+    """From the job's storage; `before` is the run that was current when a new one was asked for."""
+    run = current_run(storage)
+    if run is None or run == before:
+        return NOTHING
+    mine = scoped(storage, run)
+    return Seen(read_records(mine), mine.url)
 
 
 class Jobs(Protocol):
