@@ -80,5 +80,5 @@ def command(
         show({**told.document(folds, at.value), "picture": str(written or "")}, output)
     if not is_over:
         say("stopped; the same command goes on")
-        return CliExit.INTERRUPTED if interrupts.first and interrupts.first.name == "SIGINT" else CliExit.PREEMPTED
+        return interrupts.exit
     return CliExit.OK if folds.is_done else CliExit.JOB_FAILED

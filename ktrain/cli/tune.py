@@ -68,7 +68,7 @@ def command(
         show({**tune_told.document(it), "picture": str(path)}, output)
     if not is_over:
         say("stopped; the same command goes on")
-        return CliExit.INTERRUPTED if interrupts.first and interrupts.first.name == "SIGINT" else CliExit.PREEMPTED
+        return interrupts.exit
     if it.best is None:
         say("no trial came to its end: mend the job, and begin another study with --study")
         return CliExit.JOB_FAILED

@@ -40,6 +40,11 @@ class Interrupts:
         self.first: signal.Signals | None = None
         self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
 
+    @property
+    def exit(self) -> CliExit:
+        """Of a command that was stopped: by Ctrl-C, or told to go."""
+        return CliExit.INTERRUPTED if self.first is signal.SIGINT else CliExit.PREEMPTED
+
     def restore(self) -> None:
         """Gives the signals back."""
         for number, handler in self._before.items():
@@ -172,7 +177,7 @@ class Runner:
         if self._is_taken_over:
             return CliExit.CONFLICT
         if self._asked_to_stop:
-            return CliExit.INTERRUPTED if self.interrupts.first is signal.SIGINT else CliExit.PREEMPTED
+            return self.interrupts.exit
         return CliExit.OK
 
 
