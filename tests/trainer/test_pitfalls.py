@@ -17,15 +17,16 @@ from torch.utils.data import Dataset, default_collate
 from ktrain.history import current_run, read_head
 from ktrain.names import Exit
 from ktrain.resume import check
-from ktrain.spec import TrainingJob
 from ktrain.storage import open_storage, scoped
 from ktrain_trainer.data import Fetch, Loader, Steps
 from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.stop import StopFlag
 from tests.ranks import run_ranks, values
+from tests.resume.test_resume import document
 from tests.trainer.mlp import Case
 
 TRAIN = "tests.trainer.mlp:train"
+COSINE = {"name": "cosine", "warmup": "5step"}
 
 
 class Numbers(Dataset[int]):
@@ -57,28 +58,14 @@ def test_what_workers_fetched_ahead_was_not_trained_on() -> None:
     assert before + after == [sample for _ in range(10) for sample in trained_on(plain.next())]
 
 
-def document(**trainer: Any) -> dict[str, Any]:
-    section = {
-        "duration": "10ep",
-        "model": {"use": "m:Net"},
-        "data": {"train": {"use": "m:Data"}},
-        "batch": {"global": 8, "micro": 2},
-        "optim": {"lr": 0.1},
-        "schedule": {"name": "cosine", "warmup": "5step"},
-        **trainer,
-    }
-    job = TrainingJob.model_validate({"metadata": {"name": "a"}, "spec": {"trainer": section}})
-    return job.model_dump(mode="json", by_alias=True)
-
-
 def test_a_longer_duration_is_told() -> None:
     """With a schedule that falls to the end of the run, a longer one has another rate from the next step on."""
-    (told,) = check(document(), document(duration="20ep"))
+    (told,) = check(document(schedule=COSINE), document(schedule=COSINE, duration="20ep"))
     assert "duration" in str(told)
 
 
 def test_another_global_batch_is_told() -> None:
-    (told,) = check(document(), document(batch={"global": 16, "micro": 2}))
+    (told,) = check(document(schedule=COSINE), document(schedule=COSINE, batch={"global": 16, "micro": 2}))
     assert "batch.global" in str(told)
 
 
