@@ -62,7 +62,7 @@ def test_a_good_file_is_read() -> None:
         ('use: "m.Net"', 'use: "m:Net"', (8, 18), "is 'm.Net'; it must be module:attribute, such as train:Net", ""),
         ("duration: 10", "duration: 10ep", (7, 15), "10 is no length of training; write a number and a unit: 10ep, 500step, 2e6sample, 1e9tok", ""),
         ("optim: {lr: 0.1}\n    checkpoint: {every: 5}", "optim: {lr: 0.1}", (12, 25), "every: 5 is no length of training; write a number and a unit: 10ep", ""),
-        ("optim: {lr: 0.1}\n    task: {use: foo}", "optim: {lr: 0.1}", (12, 17), "it can be 'supervised' or 'causal_lm', or module:attribute", ""),
+        ("optim: {lr: 0.1}\n    task: {use: foo}", "optim: {lr: 0.1}", (12, 17), "it can be 'supervised', 'causal_lm', 'multi_task', 'distill' or 'detection', or module:attribute", ""),
         ("\tnodes: 2", "  nodes: 2", (5, 1), "indent with spaces, tabs are not allowed here", ""),
         ("nodes: 2\n  nodes: 3", "nodes: 2", (6, 3), "the key 'nodes' stands here a second time", ""),
         ("nodes: &a 2\n  ttl: *b", "nodes: 2", (6, 8), "there is no anchor &b", ""),
