@@ -113,6 +113,7 @@ DIR_TENSORBOARD: Final = "tensorboard"
 DIR_TRACKERS: Final = "state/trackers"  # one JSON per tracker that names its runs itself: mlflow.json
 DIR_WANDB: Final = "wandb"
 DIR_DEBUG: Final = "debug"  # batches that were kept for a look
+DIR_PROFILES: Final = "profiles"  # step-…/rank-….trace.json.gz, and what was summed up of it
 DIR_PREDICTIONS: Final = "predictions"  # <split>/step-…/<epoch of the gang>/rank-….parquet
 KEY_DONE: Final = "state/done.json"  # completion marker: a launcher that finds it exits 0
 DIR_CODE: Final = "code"  # below the job, shared by its runs: <sha256>.tar.gz

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from ktrain.names import DIR_ANSWERS
 
-_ID: Final = re.compile(r"[0-9a-f]{8,32}")
+_FORM: Final = re.compile(r"(?P<ask>[a-z]+) (?P<id>[0-9a-f]{8,32})( (?P<rank>[0-9]{1,7}))?")
 
 
 class Ask(StrEnum):
@@ -18,32 +18,35 @@ class Ask(StrEnum):
 
     CHECKPOINT = "checkpoint"  # save now, and go on
     STACKS = "stacks"  # where does each rank stand
+    PROFILE = "profile"  # record the next steps of one rank
     STOP = "stop"  # save, end the ranks, and wait without them
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question, the value of the annotation `ktrain.dev/request`: `checkpoint 1f0c…`."""
+    """One question, the value of the annotation `ktrain.dev/request`: `checkpoint 1f0c…`, `profile 1f0c… 3`."""
 
     ask: Ask
     id: str
+    rank: int | None = None  # who is meant, where that is one
 
     @classmethod
-    def new(cls, ask: Ask) -> Self:
+    def new(cls, ask: Ask, *, rank: int | None = None) -> Self:
         """With an id that nothing else has."""
-        return cls(ask, uuid.uuid4().hex[:16])
+        return cls(ask, uuid.uuid4().hex[:16], rank)
 
     def encode(self) -> str:
         """The annotation's value."""
-        return f"{self.ask} {self.id}"
+        return f"{self.ask} {self.id}" + ("" if self.rank is None else f" {self.rank}")
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Reads it; raises ValueError."""
-        ask, _, name = text.strip().partition(" ")
-        if not _ID.fullmatch(name):
-            raise ValueError(f"{text[:80]!r} is no request; write `checkpoint`, `stacks` or `stop`, and an id in hex")
-        return cls(Ask(ask), name)
+        found = _FORM.fullmatch(text.strip())
+        if not found or (found["rank"] and found["ask"] != Ask.PROFILE):
+            raise ValueError(f"{text[:80]!r} is no request; write one of {', '.join(Ask)}, and an id in hex")
+        rank = found["rank"]
+        return cls(Ask(found["ask"]), found["id"], int(rank) if rank else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Answer:
     node: int
     ok: bool
     message: str
-    step: int | None = None  # of the commit, for checkpoint and stop
+    step: int | None = None  # of the commit, for checkpoint and stop; where a profile ended
     stacks: Mapping[str, list[str]] = field(default_factory=dict)  # by rank
 
     def document(self) -> dict[str, Any]:

@@ -50,6 +50,9 @@ class Snapshot:
     checkpoint_failures: int = 0
     nonfinite_steps: int = 0
     samples_skipped: int = 0  # on all ranks, as of the newest log step
+    profiles: int = 0  # written
+    profile_failures: int = 0
+    profile_step: int = -1  # where the newest one ended, -1 when none
     memory_bytes: int = 0
     began_at: float = 0  # when its process began to count
     phase_seconds: dict[str, float] = field(default_factory=dict)  # since then, by phase: all of the time

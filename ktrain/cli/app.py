@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "list": "List the jobs in the cluster.",
     "top": "Show how all jobs train, or the ranks of one, as it changes.",
     "stacks": "Print where each rank of a running job stands.",
+    "profile": "Record a few steps of a running job: where its time and memory go.",
     "suspend": "Save, then take a job's pods away until it is resumed.",
     "resume": "Give a suspended job its pods again, on as many nodes or on others.",
     "cancel": "Save, then end a job; it is kept for a look, its run for going on.",

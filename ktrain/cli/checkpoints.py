@@ -116,16 +116,14 @@ def now(
     """Ask a running job in the cluster for a checkpoint, and wait until it is committed."""
     from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, find_pods, is_running
+    from ktrain.jobs.find import find_job, running_pods
     from ktrain.request import Ask
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace
     job = find_job(cluster, where, name)
-    pods = [pod for pod in find_pods(cluster, where, name) if is_running(pod)]
-    if not pods:
-        raise MissingError(f"no pod of job {name} runs now; `ktrain status {name} -n {where}` says why")
-    answer = ask(cluster, job, pods[:1], Ask.CHECKPOINT, timeout=seconds(timeout))[0]
+    pods = running_pods(cluster, where, name)[:1]
+    answer = ask(cluster, job, pods, Ask.CHECKPOINT, timeout=seconds(timeout))[0]
     if not answer.ok:
         raise ClusterError(f"no checkpoint was made: {answer.message}")
     if output is not Format.text:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
-from ktrain.errors import MissingError
 from ktrain.names import CliExit
 
 
@@ -21,16 +20,13 @@ def command(
     """Print the Python stacks of all threads of each rank, without stopping any of them."""
     from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, find_pods, is_running
+    from ktrain.jobs.find import find_job, running_pods
     from ktrain.request import Ask
 
     cluster = Cluster.connect(context=context)
     where = namespace or cluster.namespace
     job = find_job(cluster, where, name)
-    pods = [pod for pod in find_pods(cluster, where, name) if is_running(pod)]
-    if not pods:
-        raise MissingError(f"no pod of job {name} runs now; `ktrain status {name} -n {where}` says why")
-    answers = ask(cluster, job, pods, Ask.STACKS, timeout=seconds(timeout))
+    answers = ask(cluster, job, running_pods(cluster, where, name), Ask.STACKS, timeout=seconds(timeout))
     if output is not Format.text:
         show([dataclasses.asdict(answer) for answer in answers], output)
     for answer in answers:

@@ -25,11 +25,15 @@ def ask(
     pods: Iterable[Object],
     what: Ask,
     *,
+    rank: int | None = None,
     timeout: float = TIMEOUT_SECONDS,
     on_wait: Callable[[float], object] = lambda _seconds: None,
 ) -> list[Answer]:
-    """The answers of these pods, by node; TimedOutError when one does not come, MissingError when its pod goes."""
-    request = Request.new(what)
+    """The answers of these pods, by node. rank: who is meant, where that is one of theirs.
+
+    Raises TimedOutError when one does not come, MissingError when its pod goes.
+    """
+    request = Request.new(what, rank=rank)
     change = {"metadata": {"annotations": {ANNOTATION_REQUEST: request.encode()}}}
     asked = list(pods)
     for pod in asked:

@@ -41,6 +41,14 @@ def is_running(pod: Object) -> bool:
     return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
 
 
+def running_pods(cluster: Cluster, namespace: str, name: str) -> list[Object]:
+    """Those that can be asked something, by index; MissingError when there is none."""
+    pods = [pod for pod in find_pods(cluster, namespace, name) if is_running(pod)]
+    if not pods:
+        raise MissingError(f"no pod of job {name} runs now; `ktrain status {name} -n {namespace}` says why")
+    return pods
+
+
 def metrics_port(pod: Object) -> int:
     """Where its launcher serves."""
     ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]

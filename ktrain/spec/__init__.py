@@ -2,6 +2,7 @@
 
 from ktrain.spec.base import Mark, Model
 from ktrain.spec.job import JobSpec, Metadata, TrainingJob
+from ktrain.spec.profile import Profile
 from ktrain.spec.trainer import Trainer
 
-__all__ = ["JobSpec", "Mark", "Metadata", "Model", "Trainer", "TrainingJob"]
+__all__ = ["JobSpec", "Mark", "Metadata", "Model", "Profile", "Trainer", "TrainingJob"]

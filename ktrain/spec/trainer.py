@@ -12,6 +12,7 @@ from ktrain.spec.debug import Debug
 from ktrain.spec.evaluation import EarlyStop, Eval
 from ktrain.spec.optim import Optim
 from ktrain.spec.parallel import Parallel
+from ktrain.spec.profile import Profile
 from ktrain.spec.record import Checkpoint, Log
 from ktrain.spec.schedule import Schedule
 from ktrain.spec.task import ModelSpec, TaskSpec
@@ -50,6 +51,7 @@ class Trainer(Model):
     log: Log = setting(Log(), resume="free", doc="what is written how often")
     track: tuple[Track, ...] = setting((), resume="free", doc="more sinks for the metrics")
     debug: Debug = setting(Debug(), resume="free", doc="checks of a run that does not learn")
+    profile: Profile = setting(Profile(), resume="free", doc="where the time and the memory of a step go")
 
     @field_validator("duration")
     @classmethod

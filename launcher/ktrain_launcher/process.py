@@ -21,6 +21,11 @@ def ask_to_save(pid: int) -> None:
     _send(pid, signal.SIGUSR2)
 
 
+def ask_for_profile(pid: int) -> None:
+    """SIGURG: the trainer records its next steps, others ignore it."""
+    _send(pid, signal.SIGURG)
+
+
 def state_of(pid: int) -> str:
     """One letter of the kernel's, such as T for stopped; empty where there is no /proc, or no such process."""
     try:

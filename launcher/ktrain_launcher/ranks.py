@@ -86,6 +86,10 @@ class Ranks:
         for rank in self.alive[:1]:
             process.ask_to_save(self._processes[rank].pid)
 
+    def ask_for_profile(self, rank: int) -> None:
+        """Its next steps are recorded."""
+        process.ask_for_profile(self._processes[rank].pid)
+
     def kill(self) -> None:
         """Everybody who is left, with all that they started."""
         alive = self.alive

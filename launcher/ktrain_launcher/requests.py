@@ -11,6 +11,7 @@ from typing import Final
 
 from ktrain.errors import KtrainError, StorageError
 from ktrain.history import read_head
+from ktrain.names import DIR_PROFILES
 from ktrain.request import Answer, Ask, Request, answer_key, encode_answer
 from ktrain.storage import Storage
 from ktrain.voice import Say
@@ -115,6 +116,7 @@ class Requests:
         work: Mapping[Ask, Callable[[Request], Answer]] = {
             Ask.CHECKPOINT: self._checkpoint,
             Ask.STACKS: self._stacks,
+            Ask.PROFILE: self._profile,
             Ask.STOP: self._stop,
         }
         try:
@@ -171,6 +173,24 @@ class Requests:
         self._ended.wait(DUMP_SECONDS)
         stacks = {str(rank): lines for rank, lines in self._logs.since(mark).items()}
         return self._told(request, ok=True, message=f"stacks of {len(stacks)} ranks", stacks=stacks)
+
+    def _profile(self, request: Request) -> Answer:
+        """Of the rank that is meant, or of this pod's first."""
+        if problem := self._wait_for_reports():
+            return self._told(request, ok=False, message=problem)
+        ranks, rank = self._ranks, request.rank if request.rank is not None else min(self._board.snapshots())
+        before = self._board.snapshots().get(rank)
+        if ranks is None or before is None or rank not in ranks.alive:
+            return self._told(request, ok=False, message=f"rank {rank} does not run in this pod now")
+        ranks.ask_for_profile(rank)
+        while ranks is self._ranks and rank in ranks.alive and not self._ended.wait(POLL_SECONDS):
+            now = self._board.snapshots().get(rank, before)
+            if now.profiles > before.profiles:
+                key = f"{DIR_PROFILES}/step-{now.profile_step:09d}/rank-{rank:05d}"
+                return self._told(request, ok=True, message=f"{self._run.url}/{key}", step=now.profile_step)
+            if now.profile_failures > before.profile_failures:
+                return self._told(request, ok=False, message="the profile could not be kept; the log says why")
+        return self._told(request, ok=False, message=f"rank {rank} ended before it had made all steps of a profile")
 
     def _stop(self, request: Request) -> Answer:
         self._hold_until = time.monotonic() + HOLD_SECONDS

@@ -49,6 +49,11 @@ def test_requests_are_answered_at_once_and_training_goes_on(cluster: str) -> Non
     assert "--- rank 0" in stacks.stdout
     assert "--- rank 1" in stacks.stdout
     assert all("ktrain_trainer/loop.py" in part for part in stacks.stdout.split("--- rank ")[1:])
+    profiled = ktrain("profile", job.name, "-n", NAMESPACE, "--rank", "1", "-o", "json")
+    assert profiled.returncode == CliExit.OK, profiled.stderr
+    kept = {it.key.rpartition("/")[2] for it in job.storage().list("profiles/")}
+    assert kept == {"rank-00001.txt", "rank-00001.trace.json.gz"}
+    assert ktrain("profile", job.name, "-n", NAMESPACE, "--rank", "2").returncode == CliExit.SPEC
     # Prometheus scrapes the pods by the name of their port.
     until("a sample", lambda: prometheus.ask(f'ktrain_step{{pod="{job.name}-worker-0"}}') > 0)
     assert prometheus.ask(f'sum(ktrain_rank_up{{pod=~"{job.name}-.*"}})') == 2

@@ -14,9 +14,15 @@ def test_a_request_comes_back_as_it_was_written(what: Ask) -> None:
     assert Request.new(what).id != request.id
 
 
+def test_a_profile_names_whose_steps_are_recorded() -> None:
+    request = Request.new(Ask.PROFILE, rank=12)
+    assert request.encode().endswith(" 12")
+    assert Request.decode(request.encode()) == request
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "checkpoint", "checkpoint ", "dance 0123456789ab", "stop ../../etc", "stop 01", "stop " + "a" * 33, "stop 12345678 9"],
+    ["", "checkpoint", "checkpoint ", "dance 0123456789ab", "stop ../../etc", "stop 01", "stop " + "a" * 33, "stop 12345678 9", "profile 12345678 -1", "profile 12345678 1 2"],
 )  # fmt: skip
 def test_what_is_no_request_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no|is not a valid"):

@@ -26,8 +26,8 @@ def answer(job: Gang, request: Request) -> Answer:
     return Answer.read(json.loads(path.read_text()))
 
 
-def asked(job: Gang, what: Ask, folder: Path) -> Answer:
-    request = Request.new(what)
+def asked(job: Gang, what: Ask, folder: Path, *, rank: int | None = None) -> Answer:
+    request = Request.new(what, rank=rank)
     ask(job, request, folder)
     return answer(job, request)
 
@@ -74,6 +74,22 @@ def test_stacks_name_where_each_rank_stands(tmp_path: Path) -> None:
     assert told.ok
     assert set(told.stacks) == {"0", "1"}
     assert all("asked.py" in "\n".join(lines) for lines in told.stacks.values())
+
+
+@pytest.mark.slow
+def test_the_next_steps_of_one_rank_are_recorded_and_training_goes_on(tmp_path: Path) -> None:
+    with gang(tmp_path, "asked.py", nproc=2, env=listening(tmp_path)) as job:
+        until(lambda: step(job) >= 1)
+        told = asked(job, Ask.PROFILE, tmp_path, rank=1)
+        nobody = asked(job, Ask.PROFILE, tmp_path, rank=2)
+        until(lambda: step(job) > (told.step or 0) + 3)
+        (tmp_path / "enough").touch()
+        assert job.wait() == [0]
+    assert told.ok, told
+    folder = job.run / names.DIR_PROFILES / f"step-{told.step:09d}"
+    assert told.message == f"file://{folder}/rank-00001"
+    assert sorted(path.name for path in folder.iterdir()) == ["rank-00001.trace.json.gz", "rank-00001.txt"]
+    assert (nobody.ok, nobody.message) == (False, "rank 2 does not run in this pod now")
 
 
 @pytest.mark.slow
@@ -136,5 +152,5 @@ def test_a_garbled_request_is_a_line_in_the_log(tmp_path: Path) -> None:
         until(lambda: "event=request_refused" in job.output)
         (tmp_path / "enough").touch()
         assert job.wait() == [0]
-    assert "is no request; write `checkpoint`, `stacks` or `stop`" in job.output
+    assert "is no request; write one of checkpoint, stacks, profile, stop" in job.output
     assert not (job.run / names.DIR_ANSWERS).exists()

@@ -31,6 +31,7 @@ from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
 from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
+from ktrain_trainer.profiler import Profiler
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
@@ -125,6 +126,7 @@ def assemble(
         journal,
         meter,
         stop,
+        Profiler(spec.profile, world, place.storage, journal, snapshot, stop),
         about,
         compiled=compiled,
         probe=Probe.of(spec, world, place.storage, journal),

@@ -43,7 +43,9 @@ def _step(run: Run) -> None:
     before = (progress.step, progress.samples, progress.tokens)
     started = time.perf_counter()
     assert run.steps is not None
-    batches = run.steps.next()
+    run.profiler.begin()
+    with run.profiler.span("data"):
+        batches = run.steps.next()
     run.meter.waited(time.perf_counter() - started)
     for batch in batches:
         if batch.skipped:
@@ -57,7 +59,8 @@ def _step(run: Run) -> None:
     run.parallel.begin()
     _forward_backward(run, batches, samples)
     votes = _reduce(run)  # agreed by all ranks: the weight, and who was told to go
-    _update(run, votes, samples)
+    with run.profiler.span("update"):
+        _update(run, votes, samples)
     run.parallel.sync_buffers()
 
     progress.step += 1
@@ -67,6 +70,7 @@ def _step(run: Run) -> None:
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
     if votes.save > 0:
         run.stop.wants_save = False  # whoever asked until now is served by the save that follows
+    run.profiler.end(before, progress, run.train.num_samples)
     _after_step(run, before, save_now=votes.save > 0)
 
 
@@ -83,7 +87,7 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
         rng.seed_all(rng.key(run.spec.seed, rng.FORWARD, run.progress.step, batch.index))
         is_last = number == rounds - 1
         with run.parallel.sync(is_last=is_last):
-            with run.autocast():
+            with run.profiler.span("forward"), run.autocast():
                 out = run.task(run.model, to_device(batch.data, run.world.device))
             is_real = number < real
             if is_real:
@@ -91,7 +95,8 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
                 run.loss_sum += out.loss_sum.detach().double()
             if is_last:
                 run.parallel.vote(_votes(run, weight))
-            run.backward(out.loss_sum, is_real=is_real)
+            with run.profiler.span("backward"):
+                run.backward(out.loss_sum, is_real=is_real)
     if not batches:
         run.parallel.vote(_votes(run, weight))
     run.loss_weight += weight
@@ -110,7 +115,8 @@ def _reduce(run: Run) -> Votes:
     a slow device does not. Nor does FSDP2 on CPUs, whose ranks meet at each layer.
     """
     started = time.perf_counter()
-    votes = run.parallel.reduce()
+    with run.profiler.span("reduce"):
+        votes = run.parallel.reduce()
     run.meter.waited_for_peers(time.perf_counter() - started)
     return votes
 
@@ -203,6 +209,7 @@ def _log(run: Run) -> None:
 def _evaluate(run: Run) -> bool:
     """Whether this is one of the best evaluations; leaves the debt in place when all ranks were told to go meanwhile."""
     started = time.perf_counter()
+    run.profiler.rest(run.progress)
     with run.meter.phase("eval"):
         values = evaluate(run)
     if values is None:
@@ -237,6 +244,7 @@ def _finish(run: Run) -> None:
         run.journal.write("stop", progress, reason="signal" if run.stop.is_set else "a peer was told to go")
     with run.meter.phase("checkpoint"):
         run.saving.save_last(run.state, metric=_metric(run) if progress.evaluated_step == progress.step else None)
+    run.profiler.close(hurry=run.is_stopping)
     if run.compiled:
         run.compiled.close()
     if not run.is_stopping:

@@ -24,6 +24,7 @@ from ktrain_trainer.parallel import Parallel
 from ktrain_trainer.plan import Cut, Stream
 from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
+from ktrain_trainer.profiler import Profiler
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.rate import Rate
 from ktrain_trainer.saving import Saving, State
@@ -67,6 +68,7 @@ class Run:
     journal: Journal
     meter: Meter
     stop: StopFlag
+    profiler: Profiler
     about: Mapping[str, Any] = field(default_factory=dict)  # versions, device, …: for the record of the start
     compiled: Compiled | None = None
     split: str = "val"  # what is evaluated on

@@ -19,6 +19,7 @@ from torch.utils.data import default_collate
 from ktrain.errors import SpecError
 from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
 from ktrain.snapshot import Sender, Snapshot
+from ktrain.spec import Profile
 from ktrain.units import Span
 from ktrain_trainer import failures, place, rng
 from ktrain_trainer.checkpoint import Pending, Retention
@@ -27,6 +28,7 @@ from ktrain_trainer.journal import Journal
 from ktrain_trainer.meter import Meter
 from ktrain_trainer.parallel.replica import Replica
 from ktrain_trainer.plan import Cut, Stream
+from ktrain_trainer.profiler import Profiler
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.stop import StopFlag
@@ -57,6 +59,7 @@ class ScriptRun:
             Snapshot(world.rank, world.local_rank, world.size, os.getpid(), phase="train"), sender, total_steps=0
         )
         self._vote = Vote(stop, world)
+        self._profiler = Profiler(Profile(), world, where.storage, self._journal, self._meter.snapshot, stop)
         self._checkpoints: list[ScriptCheckpoint] = []
         self._journal.write("start", self._progress, restored_step=0, world_size=world.size)
 
@@ -145,6 +148,7 @@ class ScriptRun:
         self._leave()
 
     def _leave(self) -> None:
+        self._profiler.close(hurry=self._stop.is_set)
         self._journal.close()
         self._meter.enter("done")
         self._meter.tell()
@@ -185,7 +189,9 @@ class ScriptLoader:
             self.samples += self._batch
             progress.samples = self.samples
             rng.seed_all(rng.key(self._seed, rng.FORWARD, progress.step, run.rank))
+            run._profiler.begin()
             yield to_device(batch.data, run.device)
+            run._profiler.end((0, 0, 0.0), progress, self._stream.num_samples)
             run._meter.step_done(progress, samples=self._batch, tokens=0.0)
             run._meter.progressed(self.samples / self.total)
 

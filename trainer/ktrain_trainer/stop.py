@@ -7,21 +7,23 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, Self
 
-_TAKEN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+_TAKEN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGURG)
 
 
 class StopFlag:
-    """Whether this process was told to go, or to save. No collective, no lock, no logging in the handler."""
+    """Whether this process was told to go, to save, or to look closely. No collective, no lock, no logging in the handler."""
 
     def __init__(self) -> None:
         self.is_set = False
         self.wants_save = False  # until a save that was agreed on after the request
+        self.wants_profile = False  # until one begins
 
     def listen(self) -> Self:
         """Takes over SIGTERM and SIGINT for good; call it in the main thread, before anything slow."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGUSR2, self._on_save)
+        signal.signal(signal.SIGURG, self._on_profile)  # whoever does not know of it ignores it, by default
         return self
 
     @contextmanager
@@ -43,6 +45,9 @@ class StopFlag:
 
     def _on_save(self, _signum: int, _frame: FrameType | None) -> None:
         self.wants_save = True
+
+    def _on_profile(self, _signum: int, _frame: FrameType | None) -> None:
+        self.wants_profile = True
 
 
 def ignore_in_worker() -> None:

@@ -1,0 +1,60 @@
+"""`ktrain profile`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
+from ktrain.errors import ClusterError, SpecError
+from ktrain.names import DIR_PROFILES, CliExit
+
+if TYPE_CHECKING:
+    from ktrain.storage import Storage
+
+
+def command(
+    name: JobName,
+    rank: Annotated[int, typer.Option("--rank", min=0, help="Whose steps.")] = 0,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Also fetch the files into this.")] = None,
+    timeout: Timeout = "10m",
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Record the next steps of one rank with torch's profiler, while it trains on, as trainer.profile says."""
+    from ktrain.cluster import Cluster
+    from ktrain.jobs.ask import ask
+    from ktrain.jobs.find import find_job, running_pods, spec_of
+    from ktrain.jobs.reach import run_storage
+    from ktrain.request import Ask
+
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    job = find_job(cluster, where, name)
+    pods, per_pod = running_pods(cluster, where, name), spec_of(cluster, job).spec.ranks_per_node
+    if rank >= len(pods) * per_pod:
+        raise SpecError(f"--rank {rank}: job {name} has {len(pods)} running pods of {per_pod} ranks, counted from 0")
+    answer = ask(
+        cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout)
+    )[0]  # fmt: skip
+    if not answer.ok:
+        raise ClusterError(f"no profile was taken: {answer.message}")
+    say(f"{answer.message}.*")
+    files = _fetch(run_storage(cluster, job), answer.step or 0, rank, to) if to else []
+    if output is not Format.text:
+        show({"name": name, "rank": rank, "step": answer.step, "at": answer.message, "files": files}, output)
+    say("the trace opens in https://ui.perfetto.dev; the tables of operators are in the .txt beside it")
+    return CliExit.OK
+
+
+def _fetch(storage: "Storage", step: int, rank: int, to: Path) -> list[str]:
+    to.mkdir(parents=True, exist_ok=True)
+    prefix = f"{DIR_PROFILES}/step-{step:09d}/rank-{rank:05d}."
+    found = []
+    for entry in storage.list(prefix):
+        path = to / f"step-{step:09d}-{entry.key.rpartition('/')[2]}"
+        path.write_bytes(storage.get(entry.key)[0])
+        say(f"  {path}")
+        found.append(str(path))
+    return found
