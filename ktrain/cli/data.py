@@ -36,7 +36,7 @@ def show_(
     if output is not Format.text:
         show(found, output)
         return CliExit.OK
-    say(f"{split}: {found['samples']:,} samples")
+    say(f"{split}: {'a stream' if found['samples'] is None else format(found['samples'], ',') + ' samples'}")
     for sample in found["shown"]:
         typer.echo(f"{sample['place']}")
         for name, value in sample["parts"].items():

@@ -36,6 +36,13 @@ class Data(Model):
     )
     collate: Collate | None = setting(None, resume="refuse", doc="how samples become a batch; default: torch's")
     shuffle: bool = setting(True, resume="refuse", doc="a new keyed order each epoch")
+    buffer: int = setting(
+        1000,
+        resume="refuse",
+        doc="samples of a stream that are read together and shuffled among each other",
+        ge=1,
+        le=10_000_000,
+    )
     loader: Loader = setting(Loader(), resume="free", doc="how samples are fetched")
 
     @property
@@ -52,6 +59,15 @@ class Data(Model):
             if is_taken and getattr(self, name):
                 which = "fold" if self.fold else f"split.{name}"
                 raise ValueError(f"{name} is given, and {which} takes it from data.train too; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _streams(self) -> Self:
+        for name in ("val", "test"):
+            if (part := getattr(self, name)) and part.stream:
+                raise ValueError(
+                    f"{name}.stream is true, but an evaluation needs a length; only data.train can be a stream"
+                )
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,11 @@ class Dataset(Model):
     classes: int | tuple[str, ...] | None = setting(
         None, resume="refuse", doc="names of the target's classes in order, or how many; labels are checked against it"
     )
+    stream: bool = setting(
+        False,
+        resume="refuse",
+        doc="read jsonl files from front to back, without an index, also s3://bucket/prefix/*.jsonl",
+    )
     args: Args = setting({}, resume="refuse", doc="keyword arguments of the dataset, or of the source")
 
     @model_validator(mode="after")
@@ -38,6 +43,10 @@ class Dataset(Model):
         if self.source and not self.path:
             raise ValueError(
                 f"source is {self.source}, but there is no path; add path: with the file, folder or pattern"
+            )
+        if self.stream and self.source != "jsonl":
+            raise ValueError(
+                f"stream is true, but source is {self.source or 'your own'}; only jsonl files are streamed, and what has __iter__ and no __len__ is a stream by itself"
             )
         if self.use and (self.path or self.columns or self.classes):
             raise ValueError("path, columns and classes belong to source; give your own dataset its arguments by args")

@@ -38,6 +38,7 @@ from ktrain_trainer.saving import Saving
 from ktrain_trainer.sinks import Facts, Sink, open_sinks
 from ktrain_trainer.sources import make_sources
 from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.streaming import ENDLESS, check_units
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
 
@@ -137,6 +138,8 @@ def assemble(
 
 def _train_feed(loader: data.Loader, spec: Trainer) -> Feed:
     num_samples = len(loader.fetch.source)
+    if num_samples == ENDLESS:
+        check_units(spec)
     order = make_order(spec, loader.fetch.source)
     stream = Stream(num_samples, seed=spec.seed, shuffle=spec.data.shuffle, order=order)
     return Feed(loader, stream, spec.batch.micro_size, num_samples)

@@ -13,6 +13,7 @@ from ktrain.spec.data import Data
 from ktrain.spec.transform import OnError
 from ktrain_trainer import build, reading, rng, stop
 from ktrain_trainer.plan import Cut, Micro, Stream
+from ktrain_trainer.streaming import Cursor, Streamed
 
 Collate = Callable[[list[Any]], Any]
 Transform = Callable[[Any], Any]
@@ -35,6 +36,7 @@ class Batch:
     size: int
     data: Any
     skipped: tuple[str, ...] = ()
+    cursor: Cursor | None = None  # of a stream
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Fetch(Dataset[Batch]):
         samples, skipped = reading.read(self.source, micro, seed=self.seed, on_error=self.on_error)
         if self.transform:
             samples = [self._transformed(sample, micro.position + at) for at, sample in enumerate(samples)]
-        return Batch(micro.index, len(micro.samples), self.collate(samples), skipped)
+        cursor = self.source.cursor if isinstance(self.source, Streamed) else None
+        return Batch(micro.index, len(micro.samples), self.collate(samples), skipped, cursor)
 
     def _transformed(self, sample: Any, position: int) -> Any:
         assert self.transform is not None
@@ -197,7 +200,7 @@ def check_source(source: Any, where: str) -> Source:
     """The dataset itself, when it has a length above zero and can be indexed."""
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__"):
         raise DataError(
-            f"{where}: {type(source).__name__} has no __len__ or no __getitem__; ktrain needs a map-style dataset"
+            f"{where}: {type(source).__name__} has no __len__ or no __getitem__; only data.train may be a stream, which has __iter__"
         )
     if len(source) == 0:
         raise DataError(f"{where}: the dataset is empty; check its path and arguments")

@@ -48,6 +48,7 @@ def _step(run: Run) -> None:
         batches = run.steps.next()
     run.meter.waited(time.perf_counter() - started)
     for batch in batches:
+        progress.cursor = batch.cursor
         if batch.skipped:
             run.note_skipped(batch.skipped)
     samples = run.length.end(progress.samples, run.spec.batch.global_) - progress.samples

@@ -15,6 +15,7 @@ from ktrain_trainer.assemble import Parts, assemble
 from ktrain_trainer.numerics import set_numerics
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.streaming import SampleStream, Streamed, is_stream
 from ktrain_trainer.world import World
 
 
@@ -56,7 +57,7 @@ class Fitted:
 
 def fit(
     model: nn.Module,
-    train: data.Source,
+    train: data.Source | SampleStream,
     *,
     duration: str,
     batch: Mapping[str, int],
@@ -108,6 +109,8 @@ def _spec(*, val: Any, loss: Any, **keys: Any) -> Trainer:
 
 def _parts(spec: Trainer, model: nn.Module, train: Any, val: Any, collate: data.Collate | None, loss: Any) -> Parts:
     def loader(source: Any, where: str) -> data.Loader:
+        if where == "train" and is_stream(source):
+            source = Streamed(source, spec.data.buffer)
         fetch = data.Fetch(data.check_source(source, where), collate or default_collate, spec.seed)
         return data.Loader(fetch)
 

@@ -11,6 +11,7 @@ from ktrain.spec.sampling import Curriculum, Mix, Sampler
 from ktrain_trainer import build, orders
 from ktrain_trainer.columns import column
 from ktrain_trainer.plan import Order
+from ktrain_trainer.streaming import Blockwise, Streamed
 
 _WHERE = "spec.trainer.data"
 
@@ -23,6 +24,8 @@ def make_order(spec: Trainer, source: Any) -> Order | None:
         return _curriculum(spec.data.curriculum, source, spec)
     if spec.data.mix:
         return _mix(spec.data.mix, source, spec)
+    if isinstance(source, Streamed) and spec.data.shuffle:
+        return Blockwise(source.block, spec.seed)
     return None
 
 

@@ -27,6 +27,7 @@ class Progress:
     scheduler: Any = None  # memory of schedule.use
     loss_scale: float | None = None  # of fp16
     good_steps: int = 0  # since the scale last changed
+    cursor: Any = None  # of a stream: where rank 0 read last
     metrics: dict[str, float] = field(default_factory=dict)  # of the newest evaluation
     finished: str | None = None  # why the run is over: "duration" or "early stop"
 

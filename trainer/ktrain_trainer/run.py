@@ -29,6 +29,7 @@ from ktrain_trainer.progress import Progress
 from ktrain_trainer.rate import Rate
 from ktrain_trainer.saving import Saving, State
 from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.streaming import Streamed
 from ktrain_trainer.task import Task
 from ktrain_trainer.world import World
 
@@ -139,6 +140,8 @@ class Run:
 
     def restart_steps(self) -> None:
         """Batches from where the progress is."""
+        if isinstance(self.train.loader.fetch.source, Streamed):
+            self.train.loader.fetch.source.seek(self.progress.cursor)
         end_of = partial(self.length.end, global_batch=self.spec.batch.global_)
         cut = self.train.cut(self.world)
         self.steps = Steps(

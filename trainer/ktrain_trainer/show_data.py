@@ -23,6 +23,7 @@ def show(job: TrainingJob, n: int, split: str) -> dict[str, Any]:
     from ktrain_trainer import data
     from ktrain_trainer.columns import place
     from ktrain_trainer.sources import make_sources
+    from ktrain_trainer.streaming import ENDLESS
 
     spec = _trainer(job)
     source = getattr(make_sources(spec.data, seed=spec.seed, test=True), split)
@@ -33,6 +34,8 @@ def show(job: TrainingJob, n: int, split: str) -> dict[str, Any]:
         {"place": place(source, index), "parts": dict(describe(fetch.sample(index), source))}
         for index in range(min(n, len(source)))
     ]
+    if len(source) == ENDLESS:
+        return {"samples": None, "shown": shown, "labels": {}}
     return {"samples": len(source), "shown": shown, "labels": _labels(source)}
 
 
@@ -88,9 +91,12 @@ def prepare(job: TrainingJob, out: Path, rows: int, *, transform: bool) -> dict[
     from ktrain_trainer import data
     from ktrain_trainer.datasets.write import Writer
     from ktrain_trainer.sources import make_sources
+    from ktrain_trainer.streaming import ENDLESS
 
     spec = _trainer(job)
     sources = make_sources(spec.data, seed=spec.seed, test=True)
+    if len(sources.train) == ENDLESS:
+        raise DataError("data.train is a stream, which has no end to prepare it to", "spec.trainer.data.train")
     splits = {name: source for name in ("train", "val", "test") if (source := getattr(sources, name)) is not None}
     told = {
         "data": spec.data.model_dump(mode="json", by_alias=True, exclude={"loader"}),

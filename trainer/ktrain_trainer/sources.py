@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ktrain.errors import DataError
 from ktrain.spec.common import Use
 from ktrain.spec.data import Data
 from ktrain.spec.dataset import Dataset
@@ -11,6 +12,7 @@ from ktrain_trainer.data import Source, check_source
 from ktrain_trainer.division import divide, fold
 from ktrain_trainer.mixture import Joined
 from ktrain_trainer.packing import Packed
+from ktrain_trainer.streaming import Streamed, is_stream
 
 _WHERE = "spec.trainer.data"
 
@@ -26,7 +28,9 @@ class Sources:
 
 def make_sources(spec: Data, *, seed: int, test: bool = False) -> Sources:
     """All of them; the test data only when it is asked for: training never opens it."""
-    train = make_source(spec.train, f"{_WHERE}.train")
+    train = make_source(spec.train, f"{_WHERE}.train", block=spec.buffer)
+    if isinstance(train, Streamed):
+        check_stream(spec)
     classes = getattr(train, "classes", None)  # label numbers mean the same in all splits
     parts: dict[str, Any] = {"train": train}
     if spec.split:
@@ -44,11 +48,35 @@ def make_sources(spec: Data, *, seed: int, test: bool = False) -> Sources:
     return Sources(parts["train"], parts.get("val"), parts.get("test") if test else None)
 
 
-def make_source(spec: Dataset, where: str, *, classes: Any = None) -> Source:
-    """A dataset of files, or by its import path; DataError when it is empty or cannot be indexed."""
-    if spec.source is not None:
-        from ktrain_trainer.datasets import open_table  # not for those who bring their own dataset
+def make_source(spec: Dataset, where: str, *, classes: Any = None, block: int = 0) -> Source:
+    """A dataset of files, or by its import path; DataError when it is empty or cannot be indexed.
 
-        return open_table(spec, where, classes=classes)
+    block: samples of a stream that are read together; 0: it must be no stream.
+    """
+    if spec.source is not None:
+        from ktrain_trainer.datasets import open_stream, open_table  # not for those who bring their own dataset
+
+        return open_stream(spec, where, block) if spec.stream else open_table(spec, where, classes=classes)
     assert spec.use is not None, "the spec was checked"
-    return check_source(build.construct(Use(use=spec.use, args=spec.args), where), where)
+    found = build.construct(Use(use=spec.use, args=spec.args), where)
+    return Streamed(found, block) if block and is_stream(found) else check_source(found, where)
+
+
+def check_stream(spec: Data) -> None:
+    """DataError for what needs a dataset that has a length and can be asked for any sample."""
+    for name in ("split", "fold", "sampler", "curriculum", "mix", "pack"):
+        if getattr(spec, name):
+            raise DataError(
+                f"data.train is a stream, and {name} needs a dataset with a length; remove it, or write the samples into files",
+                f"{_WHERE}.{name}",
+            )
+    if spec.on_error != "raise":
+        raise DataError(
+            f"data.train is a stream, in which no other sample can stand in; onError is {spec.on_error}: write raise",
+            f"{_WHERE}.onError",
+        )
+    if spec.train.use and spec.loader.workers > 1:
+        raise DataError(
+            f"a stream of one's own is read by one worker, since many of them divide themselves among workers; loader.workers is {spec.loader.workers}: write 1",
+            f"{_WHERE}.loader.workers",
+        )

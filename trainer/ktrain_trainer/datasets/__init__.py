@@ -11,10 +11,12 @@ from ktrain_trainer.datasets.csv_table import open_csv
 from ktrain_trainer.datasets.imagefolder import ImageFolder
 from ktrain_trainer.datasets.json_list import open_json
 from ktrain_trainer.datasets.jsonl import Jsonl
+from ktrain_trainer.datasets.line_stream import JsonlStream, Line, OneRow
 from ktrain_trainer.datasets.parquet import Parquet
 from ktrain_trainer.datasets.rows import Rows
 from ktrain_trainer.datasets.table import Table
 from ktrain_trainer.datasets.text import open_text
+from ktrain_trainer.streaming import Streamed
 
 SOURCES: Final[Mapping[str, Callable[..., Rows]]] = {
     "jsonl": Jsonl,
@@ -43,6 +45,17 @@ def open_table(spec: Dataset, where: str, *, classes: int | tuple[str, ...] | No
     table = Table(rows, spec.columns or rows.columns, found)
     _check_columns(table, where)
     return table
+
+
+def open_stream(spec: Dataset, where: str, block: int) -> Streamed:
+    """Rows of `source: jsonl` in the order of the files, without an index."""
+    build.check_args(JsonlStream, {**spec.args, "path": spec.path, "where": where}, f"{where}.args")
+    stream = JsonlStream(spec.path, where, **spec.args)
+
+    def sample(line: Line) -> Any:
+        return Table(OneRow(line), spec.columns, spec.classes)[0]
+
+    return Streamed(stream, block, sample)
 
 
 def _check_columns(table: Table, where: str) -> None:

@@ -1,7 +1,7 @@
 """JSON objects, one a line."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ktrain.errors import DataError
@@ -48,10 +48,15 @@ class Jsonl:
         return files.fingerprint(self._lines.paths)
 
     def _row(self, index: int) -> Row:
-        try:
-            row = json.loads(self._lines[index])
-        except ValueError as error:  # also what is no UTF-8
-            raise DataError(f"{self.place(index)}: this is no JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{self.place(index)}: expected a JSON object, but this is a {type(row).__name__}")
-        return row
+        return parse(self._lines[index], lambda: self.place(index))
+
+
+def parse(line: bytes, place: Callable[[], str]) -> Row:
+    """The object in a line; DataError names its place."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # also what is no UTF-8
+        raise DataError(f"{place()}: this is no JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place()}: expected a JSON object, but this is a {type(row).__name__}")
+    return row
