@@ -41,7 +41,8 @@ def test_a_dead_nodes_pod_is_replaced_elsewhere_at_no_charge(steered: str) -> No
         until("the node is back", lambda: is_ready(node), seconds=90)
     assert visits(job.storage()) == {4.0}
     assert f"node {node.name} does not answer" in events(job)["NodeLost"]
-    assert reasons(job) == ["NodeLost"]
+    # A launcher that is silent for longer than the node's own word takes is asked for its stacks first: only a question.
+    assert [reason for reason in reasons(job) if reason != "Stalled"] == ["NodeLost"]
     assert state(job).incidents == ()
     assert attempt(job) == 2
     assert state(job).avoid.keys() == {node.name}
