@@ -74,9 +74,15 @@ def epochs(steps: int) -> int:
     return -(-steps // (SIZE // BATCH // WORLD)) + 1
 
 
-def bare(steps: int, file: str) -> None:
-    """A plain torch loop; DDP when there are ranks."""
+def bare(steps: int, file: str, extras: frozenset[str] = frozenset()) -> None:
+    """A plain torch loop; DDP when there are ranks. extras: ema and fp16, as torch has them."""
     model = net()
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999)
+    ) if "ema" in extras else None  # fmt: skip
+    if "fp16" in extras:
+        scaled(steps, file, model, average)
+        return
     if WORLD > 1:
         torch.distributed.init_process_group("gloo")
         model = nn.parallel.DistributedDataParallel(model)
@@ -90,6 +96,29 @@ def bare(steps: int, file: str) -> None:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            if average:
+                average.update_parameters(model)
+
+
+def scaled(steps: int, file: str, model: nn.Module, average: Any) -> None:
+    """The same in fp16, with torch's own scaler."""
+    optimizer, schedule = tools(model)
+    collate = Stamps(steps, file)
+    batches = loader(collate, shared=True)
+    scaler = torch.amp.GradScaler("cpu")
+    while len(collate.notes) < steps:
+        for x, y in batches:
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                loss = F.cross_entropy(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            schedule.step()
+            if average:
+                average.update_parameters(model)
 
 
 def fabric(steps: int, file: str) -> None:
@@ -185,6 +214,7 @@ def collate_for_ktrain() -> Stamps:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    globals()[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
+    framework, *more = sys.argv[1].split("+")
+    globals()[framework](int(sys.argv[2]), sys.argv[3], *([frozenset(more)] if more else []))
     sys.stdout.flush()
     os._exit(0)  # gloo's threads can abort at a regular exit

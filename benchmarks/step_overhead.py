@@ -15,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from _harness import Row, publish
 
@@ -26,6 +28,8 @@ from ktrain.storage import open_storage, scoped
 
 HERE = Path(__file__).parent
 PEERS = ("bare", "fabric", "accelerate", "hf_trainer", "lightning")
+EXTRAS = ("", "+ema", "+fp16", "+metrics", "+ema+fp16+metrics")
+GOAL = 60.0  # microseconds over the bare loop
 WARM_UP = 100
 GLOBAL = 32
 
@@ -36,10 +40,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     rounds, steps = (1, 400) if quick else (5, 1600)
-    rows = []
-    for world, goal in ((1, 60.0), (2, None)):
-        medians = measure(world, rounds, steps)
-        rows += table(world, medians, goal)
+    rows: list[Row] = []
+    for world, goal in ((1, GOAL), (2, None)):
+        rows += table(world, measure(world, rounds, steps, ("ktrain", *PEERS)), goal)
+    rows += costs(measure(1, rounds, steps, [f"{who}{it}" for it in EXTRAS for who in ("ktrain", "bare")]))
     publish(
         "step_overhead",
         rows,
@@ -47,11 +51,11 @@ def main() -> None:
     )
 
 
-def measure(world: int, rounds: int, steps: int) -> dict[str, float]:
+def measure(world: int, rounds: int, steps: int, names_: Sequence[str]) -> dict[str, float]:
     """Microseconds by framework."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name in ("ktrain", *PEERS):
+        for name in names_:
             with tempfile.TemporaryDirectory() as folder:
                 found.setdefault(name, []).append(once(name, world, steps, Path(folder)))
                 print(f"  {world} rank(s) {name:<12} {found[name][-1]:8.1f} us", file=sys.stderr, flush=True)
@@ -71,6 +75,16 @@ def table(world: int, medians: dict[str, float], goal: float | None) -> list[Row
     return rows
 
 
+def costs(medians: dict[str, float]) -> list[Row]:
+    """What the average, the scaler and metrics add to a step, beside torch's own average and scaler in a bare loop."""
+    rows = []
+    for extra in EXTRAS[1:]:
+        ours, bare = (medians[f"{who}{extra}"] - medians[who] for who in ("ktrain", "bare"))
+        rows.append(Row(f"1 rank: what {extra.lstrip('+')} costs", ours, "us", bare, "torch's own in a bare loop"))
+    over = medians[f"ktrain{EXTRAS[-1]}"] - medians[f"bare{EXTRAS[-1]}"]
+    return [*rows, Row("1 rank: over bare, all of them on", over, "us", None, "", "<= +60 us", over <= GOAL)]
+
+
 def once(name: str, world: int, steps: int, folder: Path) -> float:
     """One run of `world` processes; rank 0's median CPU microseconds per step."""
     stamps = folder / "stamps.json"
@@ -79,8 +93,8 @@ def once(name: str, world: int, steps: int, folder: Path) -> float:
         "MASTER_PORT": str(free_port()), "STEPS": str(steps), "STAMPS": str(stamps), "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
-        if name == "ktrain":
-            common |= stack.enter_context(launcher(world, steps, folder))
+        if name.startswith("ktrain"):
+            common |= stack.enter_context(launcher(world, steps, folder, name.split("+")[1:]))
             command = [sys.executable, "-m", "ktrain_trainer"]
         else:
             command = [sys.executable, str(HERE / "_overhead.py"), name, str(steps), str(stamps)]
@@ -109,9 +123,9 @@ def run(command: list[str], world: int, common: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def launcher(world: int, steps: int, folder: Path):
+def launcher(world: int, steps: int, folder: Path, extras: Sequence[str]):
     """What a launcher gives its ranks: a job, a claimed epoch, and a socket that takes snapshots."""
-    job = TrainingJob.model_validate(document(world, steps, folder))
+    job = TrainingJob.model_validate(document(world, steps, folder, extras))
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True))
     storage = scoped(open_storage(str(folder / "runs")), "default/overhead")
     run_id = begin_run(storage, job.model_dump(mode="json", by_alias=True))
@@ -133,15 +147,24 @@ def drain(inbox: socket.socket) -> None:
             pass
 
 
-def document(world: int, steps: int, folder: Path) -> dict[str, object]:
+def document(world: int, steps: int, folder: Path, extras: Sequence[str]) -> dict[str, object]:
     """The same training as the peers': 32 samples a rank and step."""
-    trainer = {
+    trainer: dict[str, Any] = {
         "duration": f"{steps + 1}step",
         "model": {"use": "_overhead:net"},
         "data": {"train": {"use": "_overhead:Indices"}, "collate": {"use": "_overhead:collate_for_ktrain"}},
         "batch": {"global": GLOBAL * world, "micro": GLOBAL},
         "optim": {"lr": 1e-3, "kernel": "foreach", "clip": {"norm": 1.0}},
     }
+    if "ema" in extras:
+        trainer["optim"]["ema"] = {"decay": 0.999}
+    if "fp16" in extras:
+        trainer["precision"] = "fp16"
+    if "metrics" in extras:
+        trainer["data"]["val"] = trainer["data"]["train"]
+        trainer["eval"] = {
+            "every": "400step", "maxSamples": 256, "metrics": {"f1": {"average": "macro"}, "confusion_matrix": {}},
+        }  # fmt: skip
     spec = {"storage": {"url": str(folder / "runs")}, "nodes": world, "trainer": trainer}
     return {"metadata": {"name": "overhead"}, "spec": spec}
 

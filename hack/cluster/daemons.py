@@ -16,12 +16,14 @@ _ours: Final[dict[str, subprocess.Popen[bytes]]] = {}  # that this process has s
 
 
 def start(name: str, namespace: str, *argv: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Starts it in a session of its own; its output goes to log/NAME.log."""
+    """Starts it in a session of its own, unless it runs; its output goes to log/NAME.log."""
     start_here(name, *inside(namespace, *argv), env=env)
 
 
 def start_here(name: str, *argv: str | Path, env: Mapping[str, str] | None = None) -> None:
     """The same, in the network of this machine."""
+    if is_running(name):  # a second one would take its name, and nobody could end the first
+        return
     for folder in (LOGS, PIDS):
         folder.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("ab") as log:

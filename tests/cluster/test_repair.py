@@ -93,12 +93,14 @@ def test_a_query_decides_how_many_nodes_and_each_sample_is_seen_once(steered: st
 
 def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
     daemons.stop("prometheus")
+    discovery = daemons.pid_of("discovery")
     try:
         scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
         job = started("held", steered, scale, namespace=STEERED)
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:
         prometheus.start()
+    assert daemons.pid_of("discovery") == discovery  # a second one would leave the first behind for good
     assert (attempt(job), reasons(job)) == (1, [])
 
 

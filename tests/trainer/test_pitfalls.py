@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset, default_collate
 
+import ktrain_trainer as ktrain
 from ktrain.history import current_run, read_head
 from ktrain.names import Exit
 from ktrain.resume import check
@@ -62,6 +64,21 @@ def test_a_longer_duration_is_told() -> None:
     """With a schedule that falls to the end of the run, a longer one has another rate from the next step on."""
     (told,) = check(document(schedule=COSINE), document(schedule=COSINE, duration="20ep"))
     assert "duration" in str(told)
+
+
+@pytest.mark.parametrize(("schedule", "is_told"), [("cosine", True), ("constant", False)])
+def test_a_rate_that_jumps_up_because_a_run_at_its_end_goes_on_is_told(
+    schedule: str, is_told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = TensorDataset(torch.randn(64, 4), torch.randn(64, 1))
+    for duration in ("10step", "11step", "40step"):
+        ktrain.fit(
+            nn.Linear(4, 1), data, duration=duration, batch={"global": 8, "micro": 8}, storage=str(tmp_path), loss="mse",
+            optim={"name": "sgd", "lr": 0.01}, schedule={"name": schedule},
+        )  # fmt: skip
+    told = [record.getMessage() for record in caplog.records if "goes on at" in record.getMessage()]
+    assert (len(told) > 0) is is_told
+    assert not is_told or "because duration is part of the schedule" in told[-1]
 
 
 def test_another_global_batch_is_told() -> None:

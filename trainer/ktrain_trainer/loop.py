@@ -1,5 +1,6 @@
 """The training loop, top to bottom: load, step, measure, save, stop."""
 
+import logging
 import math
 import time
 from dataclasses import replace
@@ -16,6 +17,9 @@ from ktrain_trainer.parallel import Votes
 from ktrain_trainer.run import Run
 
 MAX_SKIPPED: Final = 5
+JUMP: Final = 1.5  # a rate that is so many times larger is told
+
+log = logging.getLogger("ktrain")
 
 
 def train(run: Run) -> None:
@@ -24,7 +28,10 @@ def train(run: Run) -> None:
         run.progress = restored
         run.rate.restore(run.optimizer, restored.scheduler)
     if run.progress.finished == "duration" and not run.length.is_over(run.progress):
-        run.progress.finished = None  # it was done, and its duration has been raised
+        run.progress.finished, run.ended_at_rate = (
+            None,
+            run.progress.lr,
+        )  # it was done, and its duration has been raised
     run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
     run.restart_steps()
     if run.watched or run.metrics:
@@ -137,12 +144,24 @@ def _update(run: Run, votes: Votes, samples: int) -> None:
     progress.skipped_in_a_row = 0
     _clip(run, norm, factor)
     run.meter.snapshot.grad_norm = norm
-    run.meter.snapshot.lr = run.rate.apply(run.optimizer, *_position(run, votes, samples), progress)
+    run.meter.snapshot.lr = rate = run.rate.apply(run.optimizer, *_position(run, votes, samples), progress)
+    _tell_jump(run, rate)
     run.optimizer.step()
     run.rate.stepped()
     loss_scale.was_good(spec, progress)
     if run.ema and _is_ema_due(run, votes, samples):
         run.ema.take_in(run.params)
+
+
+def _tell_jump(run: Run, rate: float) -> None:
+    """Of a falling schedule that was at its end and is stretched: what was settled is stirred up again."""
+    before, run.ended_at_rate, run.progress.lr = run.ended_at_rate, None, rate
+    if before is not None and rate > JUMP * before:
+        log.warning(
+            "the run had ended at a learning rate of %.3g and goes on at %.3g, because duration is part of the schedule; "
+            "for a rate that goes on where it was, give this run a schedule that ends there",
+            before, rate,
+        )  # fmt: skip
 
 
 def _clip(run: Run, norm: float, factor: float) -> None:

@@ -25,6 +25,7 @@ class Progress:
     evals_on_plateau: int = 0
     plateau_factor: float = 1.0
     scheduler: Any = None  # memory of schedule.use
+    lr: float | None = None  # of the last step
     loss_scale: float | None = None  # of fp16
     good_steps: int = 0  # since the scale last changed
     cursor: Any = None  # of a stream: where rank 0 read last

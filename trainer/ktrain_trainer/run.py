@@ -80,6 +80,7 @@ class Run:
     steps: Steps | None = None
     is_stopping: bool = False  # agreed by all ranks
     probe: Probe | None = None  # what trainer.debug asks for
+    ended_at_rate: float | None = None  # of a run that was at its end, until its first step after that
     filler: Batch | None = None  # any batch, for ranks that must run a forward pass with nothing to do
     loss_sum: Any = 0.0  # since the last record, on the device
     loss_weight: float = 0.0
