@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "cancel": "Save, then end a job; it is kept for a look, its run for going on.",
     "delete": "Delete a job from the cluster; its run is kept.",
     "diff": "Say what a changed job file would change, and what it takes.",
-    "checkpoints": "List, verify and prune checkpoints, or make one now.",
+    "checkpoints": "List, verify, export and prune checkpoints, or make one now.",
     "doctor": "Check everything that a job needs: cluster, rights, storage.",
     "eval": "Evaluate a checkpoint here: metrics as a table, predictions as Parquet.",
     "report": "Write an HTML page about a run: curves, attempts, where the time went.",

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import threading
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,13 +63,63 @@ def verify(
     storage, head = _head(run, sets, namespace, context)
     commits = [it for it in (head.commits if head else ()) if step is None or it.step == step]
     if not commits:
-        raise MissingError(
-            f"{storage.url} has no checkpoint{'' if step is None else f' of step {step}'}; `ktrain checkpoints list` shows them"
-        )
+        raise MissingError(_none(storage, step))
     found = [_verify(storage, commit, quiet=output is not Format.text) for commit in commits]
     if output is not Format.text:
         show(found, output)
     return CliExit.FAILED if any(it["problems"] for it in found) else CliExit.OK
+
+
+class Weights(StrEnum):
+    """Which are exported."""
+
+    model = "model"
+    ema = "ema"
+
+
+@group.command()
+def export(
+    run: Source,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder for the files.")],
+    step: Annotated[int | None, typer.Option("--step", min=0, help="Of this step; none: the newest.")] = None,
+    weights: Annotated[
+        Weights, typer.Option("--weights", help="ema: the average that trainer.optim.ema made.")
+    ] = Weights.model,
+    strip: Annotated[str, typer.Option("--strip", metavar="PREFIX", help="Names of weights lose this beginning.")] = "",
+    max_shard: Annotated[
+        float, typer.Option("--max-shard", min=0.001, metavar="GB", help="Size of a file, at most.")
+    ] = 5.0,
+    sets: Sets = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Output = Format.text,
+) -> int:
+    """Write the weights of a checkpoint as safetensors files, for Hugging Face and others. Every byte is checked."""
+    from ktrain.checkpoints import export as act
+    from ktrain.checkpoints import safetensors
+    from ktrain.checkpoints.read import read_manifest
+    from ktrain.units import format_bytes
+
+    storage, head = _head(run, sets, namespace, context)
+    commit = next((it for it in reversed(head.commits if head else ()) if step is None or it.step == step), None)
+    if commit is None:
+        raise MissingError(_none(storage, step))
+    manifest = read_manifest(storage, commit)
+    wanted = safetensors.weights(manifest, average=weights is Weights.ema, strip=strip)
+    parts = safetensors.layout(manifest, wanted, most_bytes=int(max_shard * 1e9))
+    is_shown = output is Format.text
+    with _Progress(f"step {commit.step}", act.wanted_bytes(manifest, parts), is_shown=is_shown) as progress:
+        act.export(storage, manifest, parts, out, on_bytes=progress.add)
+    files = [str(out / part.name) for part in parts]
+    if not is_shown:
+        show(
+            {"step": commit.step, "files": files, "tensors": len(wanted), "bytes": sum(it.size for it in parts)}, output
+        )
+        return CliExit.OK
+    say(f"step {commit.step}: {len(wanted)} tensors, {format_bytes(sum(it.size for it in parts))}")
+    for name in files:
+        typer.echo(name)
+    return CliExit.OK
 
 
 @group.command()
@@ -141,6 +192,11 @@ def _head(
     is_here = "/" in source or "://" in source or Path(source).exists()
     storage = find_run(source, sets or ())[0] if is_here else _in_cluster(source, namespace, context)
     return storage, read_head(storage)
+
+
+def _none(storage: "Storage", step: int | None) -> str:
+    of = "" if step is None else f" of step {step}"
+    return f"{storage.url} has no checkpoint{of}; `ktrain checkpoints list` shows them"
 
 
 def _in_cluster(name: str, namespace: str | None, context: str | None) -> "Storage":

@@ -49,12 +49,15 @@ def command(
 
 
 def _fetch(storage: "Storage", step: int, rank: int, to: Path) -> list[str]:
-    to.mkdir(parents=True, exist_ok=True)
     prefix = f"{DIR_PROFILES}/step-{step:09d}/rank-{rank:05d}."
     found = []
-    for entry in storage.list(prefix):
-        path = to / f"step-{step:09d}-{entry.key.rpartition('/')[2]}"
-        path.write_bytes(storage.get(entry.key)[0])
-        say(f"  {path}")
-        found.append(str(path))
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for entry in storage.list(prefix):
+            path = to / f"step-{step:09d}-{entry.key.rpartition('/')[2]}"
+            path.write_bytes(storage.get(entry.key)[0])
+            say(f"  {path}")
+            found.append(str(path))
+    except OSError as error:
+        raise SpecError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     return found

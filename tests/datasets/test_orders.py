@@ -307,7 +307,7 @@ class TestPacking:
         rows = ({"input_ids": [1 + (n + at) % 10 for at in range(1 + n * 5 % 13)]} for n in range(90))
         (files / "tokens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         keys = {"train": {"source": "jsonl", "path": "tokens.jsonl"}, "pack": {"length": 16}}
-        rest = {"model": {"use": "tests.datasets.test_orders:Words"}, "task": {"use": "causal_lm"}}
+        rest: dict[str, Any] = {"model": {"use": "tests.datasets.test_orders:Words"}, "task": {"use": "causal_lm"}}
         size = len(make_sources(spec(keys, **rest).data, seed=5).train)
         assert 30 < size < 56  # so that seven steps lie in the first pass, and fourteen do not
         whole = train(None, keys, None, **rest)
