@@ -163,6 +163,15 @@ def _warm_up(job: TrainingJob) -> Found:
         )
 
 
+def _averaged_twice(job: TrainingJob) -> Found:
+    trainer = job.spec.trainer
+    if trainer and trainer.optim.name.startswith("schedulefree") and trainer.schedule.name != "constant":
+        yield (
+            "spec.trainer.schedule.name",
+            f"{trainer.optim.name} needs no schedule, and {trainer.schedule.name} lowers its rate; write name: constant",
+        )
+
+
 def _one_shard(job: TrainingJob) -> Found:
     if job.spec.trainer and job.spec.trainer.parallel.is_sharded and job.spec.max_ranks == 1:
         yield "spec.trainer.parallel.strategy", f"{job.spec.trainer.parallel.strategy} with one rank shards nothing"
@@ -204,4 +213,5 @@ RULES: Final = (
     Rule("KT012", "warning", "Warm-up as long as the run", "The learning rate only rises.", _warm_up),
     Rule("KT013", "warning", "Sharding over one rank", "It costs time and saves no memory.", _one_shard),
     Rule("KT014", "warning", "Uneven micro-batches", "The step is as long as the busiest rank's share.", _uneven),
+    Rule("KT015", "warning", "Schedule-free on a schedule", "The optimizer averages what a falling rate would settle.", _averaged_twice),
 )  # fmt: skip

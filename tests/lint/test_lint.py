@@ -49,6 +49,7 @@ SPEAKS = [
     ("KT012", job({"schedule": {"warmup": "1000step"}})),
     ("KT013", job({"parallel": {"strategy": "fsdp2"}})),
     ("KT014", job(procsPerNode=3)),
+    ("KT015", job({"optim": {"name": "schedulefree_adamw", "lr": 0.1}, "schedule": {"name": "cosine"}})),
 ]
 
 

@@ -192,6 +192,11 @@ def test_bf16_trains_and_keeps_its_parameters_in_fp32() -> None:
     assert {param.dtype for param in model.parameters()} == {torch.float32}
 
 
+def test_the_scale_of_fp16_is_part_of_the_curve() -> None:
+    assert fit(net(), precision="fp16", duration="1ep", log={"every": "1step"}).curve("loss_scale")[0] == (1, 65536.0)
+    assert fit(net(), duration="1ep").curve("loss_scale") == []
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -223,7 +223,9 @@ def _log(run: Run) -> None:
     rates = run.meter.interval()
     run.meter.progressed(min(1.0, run.length.done(run.progress) / run.length.total))
     snapshot.epoch = run.progress.samples / run.train.num_samples
-    run.journal.write("step", run.progress, loss=snapshot.loss, lr=snapshot.lr, grad_norm=snapshot.grad_norm, **rates)
+    scale = {"loss_scale": loss_scale.of(spec, run.progress)} if (spec := run.spec).precision == "fp16" else {}
+    told = {"loss": snapshot.loss, "lr": snapshot.lr, "grad_norm": snapshot.grad_norm, **scale}
+    run.journal.write("step", run.progress, **told, **rates)
 
 
 def _evaluate(run: Run) -> bool:
