@@ -1,6 +1,8 @@
 """The launchers as processes: started with the environment that a pod would have, and never left behind."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,11 +12,16 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from ktrain import names
+from ktrain.errors import TakenError
 from ktrain.guard import Guard, kill_group
 from ktrain.local.mapping import Mapped
 from ktrain.taken import Taken
+
+_PORTS: Final = range(20_000, 32_000)  # below those that systems give to outgoing connections
+_TRIES: Final = 100
 
 
 @dataclass
@@ -119,8 +126,10 @@ class Gang:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback interface that nobody uses now, and that no outgoing connection is given meanwhile."""
+    for _ in range(_TRIES):
+        port = random.SystemRandom().choice(_PORTS)  # not the global generator, which may be seeded alike elsewhere
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise TakenError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on 127.0.0.1; end what uses them")

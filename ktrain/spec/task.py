@@ -1,9 +1,18 @@
 """The network, and how a batch becomes a loss."""
 
-from typing import Literal
+import difflib
+from typing import Final, Literal
+
+from pydantic import field_validator
 
 from ktrain.spec.base import Model, setting
 from ktrain.spec.common import Args, ShortName, Target, Use
+
+LOSSES: Final = (
+    "cross_entropy", "mse", "bce_with_logits", "l1", "huber", "smooth_l1", "nll", "kl_div", "cosine_embedding",
+    "triplet_margin", "info_nce", "focal",
+)  # fmt: skip
+"""By short name; the trainer's registry has the same."""
 
 
 class ModelSpec(Use):
@@ -20,9 +29,18 @@ class Loss(Model):
     use: ShortName | Target = setting(
         "cross_entropy",
         resume="refuse",
-        doc="cross_entropy, nll, focal, bce_with_logits, mse, l1, smooth_l1, huber, kl_div, cosine_embedding, triplet_margin, info_nce, or module:attr",
+        doc=f"{', '.join(LOSSES)}, or module:attr",
     )
     args: Args = setting({}, resume="warn", doc="keyword arguments, without reduction")
+
+    @field_validator("use")
+    @classmethod
+    def _known(cls, use: str) -> str:
+        if ":" in use or use in LOSSES:
+            return use
+        near = difflib.get_close_matches(use, LOSSES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(LOSSES)},"
+        raise ValueError(f"there is no loss {use!r}; {hint} or name your own: module:function")
 
 
 class TaskSpec(Model):

@@ -66,6 +66,23 @@ class Trainer(Model):
             raise ValueError(f"the sink {twice[0]} is there twice; a run has one of each kind")
         return track
 
+    @property
+    def in_epochs(self) -> tuple[tuple[str, Span], ...]:
+        """Lengths, other than those of orders, that mean something only when the data has a length; by key."""
+        ema = self.optim.ema
+        spans = [("duration", self.duration), ("eval.every", self.eval.every), ("profile.at", self.profile.at)]
+        spans += [("checkpoint.every", span) for span in self.checkpoint.every]
+        spans += [("optim.ema.every", ema.every)] if ema else []
+        spans += [("optim.rules", rule.frozen_until) for rule in self.optim.rules]
+        spans += [(f"schedule.{name}", span) for name, span in self.schedule.lengths.items()]
+        return tuple((name, span) for name, span in spans if span is not None and span.unit == "ep")
+
+    @model_validator(mode="after")
+    def _no_epochs_of_streams(self) -> Self:
+        if self.data.train.stream and self.in_epochs:
+            raise ValueError(no_epochs(*self.in_epochs[0]))
+        return self
+
     @model_validator(mode="after")
     def _compiled_blocks(self) -> Self:
         if self.compile and self.compile.scope == "model" and self.parallel.is_sharded:
@@ -122,3 +139,8 @@ class Trainer(Model):
                     f"{name}.monitor is {monitor}, but there is no data.val; add data.val (or data.split) or remove {name}"
                 )
         return self
+
+
+def no_epochs(name: str, span: Span) -> str:
+    """Why this length cannot be one of a stream."""
+    return f"{name} is {span}, but data.train is a stream, whose length nobody knows; write steps, samples or tokens"

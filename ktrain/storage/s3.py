@@ -1,5 +1,6 @@
 """Objects in an S3 bucket, through boto3; the only module that may import it."""
 
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ class S3Storage:
         self._retry = retry or Retry()
         self._lock = threading.Lock()
         self._made: tuple[Any, Requests] | None = None
+        self._made_by = 0  # process id
 
     @classmethod
     def from_url(cls, url: str, *, endpoint: str | None, region: str | None, ca_bundle: str | None) -> Self:
@@ -235,9 +237,10 @@ class S3Storage:
     @property
     def _connection(self) -> tuple[Any, Requests]:
         with self._lock:
-            if self._made is None:
+            if self._made is None or self._made_by != os.getpid():  # a forked worker must not share our sockets
                 client, errors = _make_client(self._endpoint, self._region, self._ca_bundle)
                 self._made = client, Requests(client.meta.endpoint_url, errors, self._retry)
+                self._made_by = os.getpid()
             return self._made
 
 

@@ -115,8 +115,12 @@ class Here:
 
     def _last_words(self, work: Work) -> str:
         lines = self.log(work).read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
-        told = [line for line in lines if line.startswith(("error:", "failed after"))]
-        return (told[-1] if told else lines[-1] if lines else "no output").removeprefix("error: ")
+        first = max((at for at, line in enumerate(lines) if line.startswith(("error:", "failed after"))), default=-1)
+        if first < 0:
+            return lines[-1] if lines else "no output"
+        # A sentence that ends with a colon goes on in the lines below it.
+        told = lines[first:] if lines[first].endswith(":") else lines[first : first + 1]
+        return "\n  ".join(line.strip() for line in told).removeprefix("error: ")
 
 
 def here(loaded: Loaded, sets: Sequence[str], folder: Path) -> Here:

@@ -88,7 +88,8 @@ class Ranks:
 
     def ask_for_profile(self, rank: int) -> None:
         """Its next steps are recorded."""
-        process.ask_for_profile(self._processes[rank].pid)
+        if each := self._processes.get(rank):  # another thread may have killed it
+            process.ask_for_profile(each.pid)
 
     def kill(self) -> None:
         """Everybody who is left, with all that they started."""

@@ -13,6 +13,7 @@ from ktrain.errors import KtrainError, StorageError
 from ktrain.history import read_head
 from ktrain.names import DIR_PROFILES
 from ktrain.request import Answer, Ask, Request, answer_key, encode_answer
+from ktrain.snapshot import Snapshot
 from ktrain.storage import Storage
 from ktrain.voice import Say
 from ktrain_launcher.board import Board
@@ -25,6 +26,7 @@ LOOK_SECONDS: Final = 0.3  # between two looks at HEAD while a commit is awaited
 DUMP_SECONDS: Final = 1.0
 MUTE_SECONDS: Final = 60.0  # ranks that have not reported by then never will
 HOLD_SECONDS: Final = 300.0  # whoever asked for the stop has vanished: train on
+PROFILE_SECONDS: Final = 600.0
 LAST_ANSWER_SECONDS: Final = 3.0
 MAX_BYTES: Final = 1000
 
@@ -175,22 +177,31 @@ class Requests:
         return self._told(request, ok=True, message=f"stacks of {len(stacks)} ranks", stacks=stacks)
 
     def _profile(self, request: Request) -> Answer:
-        """Of the rank that is meant, or of this pod's first."""
+        """Of the rank that is meant, or of this pod's first. Waits no longer than until something else is asked."""
         if problem := self._wait_for_reports():
             return self._told(request, ok=False, message=problem)
-        ranks, rank = self._ranks, request.rank if request.rank is not None else min(self._board.snapshots())
-        before = self._board.snapshots().get(rank)
-        if ranks is None or before is None or rank not in ranks.alive:
+        ranks, found = self._ranks, self._board.snapshots()
+        rank = request.rank if request.rank is not None else min(found, default=0)
+        if ranks is None or rank not in found or rank not in ranks.alive:
             return self._told(request, ok=False, message=f"rank {rank} does not run in this pod now")
+        before, end = found[rank], time.monotonic() + PROFILE_SECONDS
         ranks.ask_for_profile(rank)
         while ranks is self._ranks and rank in ranks.alive and not self._ended.wait(POLL_SECONDS):
-            now = self._board.snapshots().get(rank, before)
-            if now.profiles > before.profiles:
-                key = f"{DIR_PROFILES}/step-{now.profile_step:09d}/rank-{rank:05d}"
-                return self._told(request, ok=True, message=f"{self._run.url}/{key}", step=now.profile_step)
-            if now.profile_failures > before.profile_failures:
-                return self._told(request, ok=False, message="the profile could not be kept; the log says why")
-        return self._told(request, ok=False, message=f"rank {rank} ended before it had made all steps of a profile")
+            if answer := self._profiled(request, rank, before):
+                return answer
+            if time.monotonic() > end or self._read() != request.encode():
+                return self._told(request, ok=False, message=f"rank {rank} has not made all steps of a profile yet")
+        ended = f"rank {rank} ended before it had made all steps of a profile"
+        return self._profiled(request, rank, before) or self._told(request, ok=False, message=ended)
+
+    def _profiled(self, request: Request, rank: int, before: Snapshot) -> Answer | None:
+        now = self._board.snapshots().get(rank, before)
+        if now.profiles > before.profiles:
+            key = f"{DIR_PROFILES}/step-{now.profile_step:09d}/rank-{rank:05d}"
+            return self._told(request, ok=True, message=f"{self._run.url}/{key}", step=now.profile_step)
+        if now.profile_failures > before.profile_failures:
+            return self._told(request, ok=False, message="the profile could not be taken; the log says why")
+        return None
 
     def _stop(self, request: Request) -> Answer:
         self._hold_until = time.monotonic() + HOLD_SECONDS

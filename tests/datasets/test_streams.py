@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import ktrain_trainer as ktrain
-from ktrain.errors import DataError, SpecError
+from ktrain.errors import DataError, SpecError, StorageError
 from ktrain.spec.data import Data
 from ktrain.storage import open_storage
 from ktrain_trainer import show_data
@@ -168,9 +169,10 @@ def test_each_block_is_shuffled_by_itself_and_differently() -> None:
 GOLDEN = [3, 9, 6, 0, 5, 8]
 
 
+@pytest.mark.parametrize("is_shuffled", [False, True])
 @pytest.mark.parametrize("stop", [1, 9, 25, 31, 44, 80])
 def test_a_stream_of_hugging_faces_goes_on_where_it_was(
-    stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int, is_shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
@@ -182,15 +184,19 @@ def test_a_stream_of_hugging_faces_goes_on_where_it_was(
     def opened() -> Streamed:
         stream = datasets.load_dataset("json", data_files=f"{tmp_path}/*.jsonl", streaming=True, split="train")
         assert is_stream(stream)
+        if is_shuffled:  # its state does not hold its buffer
+            stream = stream.shuffle(seed=1, buffer_size=10)
         return Streamed(stream, block=5)
 
     whole, part, again = opened(), opened(), opened()
     expected = [whole[index]["n"] for index in range(100)]
-    assert expected[:39] == list(range(39))
+    assert (expected[:39] == list(range(39))) is not is_shuffled
+    assert sorted(expected[:39]) == list(range(39))
     for index in range(stop):
         part[index]
     again.seek(json.loads(json.dumps(part.cursor)))
     assert [again[index]["n"] for index in range(stop, 100)] == expected[stop:]
+    assert [again[index]["n"] for index in range(30)] == expected[:30]  # back to the beginning
 
 
 def test_objects_in_s3_are_streamed_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,10 +219,12 @@ def test_objects_in_s3_are_streamed_and_gone_on_with(tmp_path: Path, monkeypatch
         }
         whole = train(None, case, None)
         train(None, case, str(tmp_path / "runs"), steps=9)
-        again = train(None, case, str(tmp_path / "runs"))
+        again = train(None, {**case, "loader": {"workers": 2}}, str(tmp_path / "runs"))
         with pytest.raises(DataError, match="no object matches s3://"):
             JsonlStream(f"s3://{BUCKET}/rows/none-*.jsonl", "data", endpoint=server.endpoint)
-        with pytest.raises(DataError, match="s3://nowhere"):
+        with pytest.raises(DataError, match="are not unpacked"):
+            JsonlStream(f"s3://{BUCKET}/rows/*.jsonl.gz", "data", endpoint=server.endpoint)
+        with pytest.raises(StorageError, match="the bucket does not exist"):
             JsonlStream("s3://nowhere/rows/*.jsonl", "data", endpoint=server.endpoint)
     assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
 
@@ -250,16 +258,28 @@ class Empty(Plain):
         return iter(())
 
 
-class Opaque(Plain):
+class Opaque(Counted):
     """Its state is no JSON."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"at": object()}
 
 
+class Numbered(Counted):
+    """Its state has keys that JSON makes others of."""
+
+    def state_dict(self) -> dict[Any, int]:
+        return {0: self.at}
+
+
+def generated() -> Iterator[tuple[torch.Tensor, int]]:
+    """Can be read once."""
+    yield sample(1)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("Empty", "the stream gave no sample from its beginning to its end"), ("Opaque", "state_dict.. of Opaque is no JSON")],
+    [("Numbered", "has keys that are no texts"), ("generated", "a generator is used up"), ("Empty", "the stream gave no sample from its beginning to its end"), ("Opaque", "state_dict.. of Opaque is no JSON")],
 )  # fmt: skip
 def test_a_stream_that_is_none_is_told(name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -282,6 +302,35 @@ def test_a_stream_that_is_none_is_told(name: str, message: str) -> None:
 def test_what_needs_a_length_is_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_sources(spec({"train": {"use": "tests.datasets.test_streams:Plain"}, **keys}).data, seed=0)
+
+
+def test_a_stream_among_others_of_a_mixture_is_refused(files: Path) -> None:
+    (files / "rows.jsonl").write_bytes((files / "part-2.jsonl").read_bytes())
+    with pytest.raises(DataError, match=r"only data.train can be a stream"):
+        make_sources(spec({"mix": {"others": {"b": {**LINES, "weight": 0.5}}}}).data, seed=0)
+
+
+def test_validation_labels_have_the_numbers_of_a_streams_classes(files: Path) -> None:
+    for name in ("part-4.jsonl", "val.jsonl"):
+        (files / name).write_text('{"x": 1.0, "y": 2, "label": "cat"}\n')
+    train = {**LINES, "path": "part-4.jsonl", "classes": ["dog", "cat"]}
+    sources = make_sources(
+        spec({"train": train, "val": {"source": "jsonl", "path": "val.jsonl", "columns": COLUMNS}}).data, seed=0
+    )
+    assert sources.val is not None
+    assert sources.train[0][1] == sources.val[0][1] == 1
+
+
+def test_a_stream_that_has_shrunk_is_told() -> None:
+    source = Streamed(Plain(), block=10)
+    source.seek({"block": 7, "passes": 1, "at": N + 10, "state": None})
+    with pytest.raises(DataError, match="the stream ends before its sample 70, where the run was"):
+        source[75]
+
+
+def test_what_is_read_in_workers_can_be_sent_to_them(files: Path) -> None:
+    source = pickle.loads(pickle.dumps(make_sources(spec({"train": LINES}).data, seed=0).train))
+    assert source[1][1] == 1
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,23 @@ def test_the_next_steps_of_one_rank_are_recorded_and_training_goes_on(tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_profile_that_does_not_come_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    with gang(tmp_path, "asked.py", env=listening(tmp_path)) as job:
+        until(lambda: step(job) >= 1)
+        (tmp_path / "wait").touch()  # no step is made any more
+        first, second = Request.new(Ask.PROFILE, rank=0), Request.new(Ask.STACKS)
+        ask(job, first, tmp_path)
+        until(lambda: f"event=request ask=profile id={first.id}" in job.output)
+        ask(job, second, tmp_path)
+        stacks, profile = answer(job, second), answer(job, first)
+        (tmp_path / "wait").unlink()
+        (tmp_path / "enough").touch()
+        assert job.wait() == [0]
+    assert stacks.ok
+    assert (profile.ok, profile.message) == (False, "rank 0 has not made all steps of a profile yet")
+
+
+@pytest.mark.slow
 def test_a_stop_saves_ends_the_ranks_and_waits_for_sigterm(tmp_path: Path) -> None:
     with gang(tmp_path, "asked.py", nproc=2, env=listening(tmp_path)) as job:
         until(lambda: step(job) >= 3)

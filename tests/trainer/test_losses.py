@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from ktrain.errors import BuildError
+from ktrain.errors import BuildError, DataError
 from ktrain.spec.evaluation import EarlyStop
-from ktrain.spec.task import TaskSpec
+from ktrain.spec.task import LOSSES, TaskSpec
 from ktrain_trainer import losses, task
 
 CLASSES = 4
@@ -169,3 +169,15 @@ def test_a_batch_of_transformers_names_its_labels() -> None:
 def test_nothing_may_watch_test_data() -> None:
     with pytest.raises(ValueError, match=r"test/f1 is measured on test data, .* is no test any more; watch val/f1"):
         EarlyStop(monitor="test/f1")
+
+
+def test_the_job_file_knows_the_same_losses() -> None:
+    assert tuple(losses.KINDS) == LOSSES
+
+
+def test_a_label_that_the_model_has_no_output_for_is_told() -> None:
+    compare = task.make(TaskSpec.model_validate({}))
+    with pytest.raises(
+        DataError, match=r"a label is out of range \(Target 7 is out of bounds.\), for the model gives 2 classes"
+    ):
+        compare(nn.Linear(3, 2), (torch.randn(4, 3), torch.tensor([0, 1, 7, 0])))

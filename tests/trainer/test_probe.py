@@ -92,7 +92,7 @@ def test_a_nan_that_one_rank_sees_stops_all_at_the_same_step(gang: tuple[Path, l
     for strategy in ("ddp", "fsdp2"):
         told = {rank[strategy]["stop"] for rank in gang[1]}
         assert len(told) == 1
-        assert "the gradient's norm is nan at step 1" in told.pop()
+        assert "the gradient's norm is nan at step 2" in told.pop()
 
 
 def test_gradients_are_the_same_however_the_model_is_spread(gang: tuple[Path, list[dict[str, Any]]]) -> None:

@@ -131,3 +131,25 @@ def test_a_profile_that_cannot_be_kept_harms_nobody(tmp_path: Path, caplog: pyte
     assert fitted.progress.step == 10
     assert profiles(fitted) == []
     assert "the profile of 1 steps until 4 is not kept: " in caplog.text
+
+
+def test_with_an_evaluation_after_every_step_it_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    val = TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
+    fitted = fit(tmp_path, val=val, eval={"every": "1step"}, profile={"at": "2step", "steps": 1})
+    assert profiles(fitted) == []
+    assert caplog.text.count("there is an evaluation after every step or two") == 1
+
+
+class Failing(nn.Linear):
+    """Fails while it is recorded."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        if torch._C._autograd._profiler_enabled():
+            raise RuntimeError("not now")
+        return super().forward(input)
+
+
+def test_training_that_fails_leaves_no_profiler_on(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="not now"):
+        fit(tmp_path, Failing(3, 1), profile={"at": "2step", "steps": 3})
+    assert not torch._C._autograd._profiler_enabled()

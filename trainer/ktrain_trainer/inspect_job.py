@@ -26,13 +26,16 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
     from ktrain_trainer import data, optim, task
     from ktrain_trainer.metrics.registry import check as check_metrics
     from ktrain_trainer.sources import make_sources
+    from ktrain_trainer.streaming import ENDLESS, check_units
 
     spec = job.spec.trainer
     found: dict[str, Any] = {}
     sources = make_sources(spec.data, seed=spec.seed, test=True)
     for name, source in (("train data", sources.train), ("validation data", sources.val), ("test data", sources.test)):
         if source is not None:
-            found[name] = f"{len(source):,} samples"
+            found[name] = "a stream" if len(source) == ENDLESS else f"{len(source):,} samples"
+    if len(sources.train) == ENDLESS:
+        check_units(spec)
     for split in ("train", "val", "test"):
         data.make_loader(spec.data, sources.train, seed=spec.seed, split=split)
     with torch.device("meta" if spec.task.use == "distill" else "cpu"):  # a teacher is as large as a model

@@ -40,9 +40,12 @@ def train(run: Run) -> None:
     if run.progress.owes_eval and not run.is_stopping:
         _evaluate(run)
     run.meter.enter("train")
-    while not (run.is_stopping or run.progress.finished or run.length.is_over(run.progress)):
-        _step(run)
-    _finish(run)
+    try:
+        while not (run.is_stopping or run.progress.finished or run.length.is_over(run.progress)):
+            _step(run)
+        _finish(run)
+    finally:
+        run.profiler.drop()
 
 
 def _step(run: Run) -> None:
@@ -194,7 +197,7 @@ def _skip(run: Run, norm: float) -> None:
     snapshot.nonfinite_steps += 1
     if run.spec.nonfinite == "stop" or progress.skipped_in_a_row > MAX_SKIPPED:
         raise NonFiniteError(
-            f"the gradient's norm is {norm} at step {progress.step}; lower optim.lr, set optim.clip, check the data "
+            f"the gradient's norm is {norm} at step {progress.step + 1}; lower optim.lr, set optim.clip, check the data "
             "(trainer.nonfinite: skip drops single bad steps)"
         )
 

@@ -87,10 +87,6 @@ def find(spec: Loss) -> tuple[Kind, dict[str, Any]]:
         if not callable(function):
             raise BuildError(f"{spec.use} is a {type(function).__name__}, not a function", f"{_WHERE}.use")
         return Kind(function), dict(spec.args)
-    if spec.use not in KINDS:
-        raise BuildError(
-            f"there is no loss {spec.use!r}; there are {', '.join(KINDS)}, or module:function", f"{_WHERE}.use"
-        )
     if "reduction" in spec.args:
         raise BuildError(
             "reduction is always 'sum' (the trainer divides by the targets that count); remove it", f"{_WHERE}.args"

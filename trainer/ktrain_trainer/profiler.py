@@ -3,6 +3,7 @@
 Recording changes no number. Each rank records for itself and waits for nobody; what was found is written in a thread.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -12,7 +13,6 @@ from typing import Any, Final
 from torch.profiler import record_function
 
 from ktrain import names
-from ktrain.errors import StorageError
 from ktrain.snapshot import Snapshot
 from ktrain.spec import Profile
 from ktrain.storage import Storage
@@ -27,6 +27,7 @@ log = logging.getLogger("ktrain")
 
 WRITE_SECONDS: Final = 60.0  # a run that has ended waits no longer for what was found
 HURRY_SECONDS: Final = 2.0  # nor does one that was told to go
+MOST_TIMES: Final = 2  # that one begins again because of an evaluation
 _IDLE: Final = nullcontext()
 
 Counts = tuple[int, int, float]  # steps, samples, tokens
@@ -41,6 +42,7 @@ class Profiler:
         self._spec, self._world, self._storage = spec, world, storage
         self._journal, self._snapshot, self._stop = journal, snapshot, stop
         self._is_due = False
+        self._begun_again = 0
         self._recorder: Recorder | None = None
         self._writer: threading.Thread | None = None
         self._told: list[tuple[int, dict[str, Any]]] = []  # by the writer, for the journal
@@ -57,7 +59,10 @@ class Profiler:
         if self._storage is None:
             log.warning("no profile is taken: the run keeps nothing, so there is no place for it")
             return
-        self._recorder = Recorder(self._spec, self._world.device)
+        try:
+            self._recorder = Recorder(self._spec, self._world.device)
+        except Exception as error:  # noqa: BLE001  -- whatever a profiler meets, the run goes on
+            self._failed(f"cannot be taken: {error}")
 
     def end(self, before: Counts, progress: Progress, num_samples: int) -> None:
         """After the step that led from `before` to `progress`."""
@@ -75,18 +80,27 @@ class Profiler:
         if self._recorder and self._recorder.steps > 0:
             self._finish(progress.step)
         elif self._recorder:
-            self._recorder.stop()
-            self._recorder, self._is_due = None, True
+            self.drop()
+            self._begun_again += 1
+            self._is_due = self._begun_again <= MOST_TIMES
+            if not self._is_due:
+                self._failed("cannot be taken: there is an evaluation after every step or two")
 
     def close(self, *, hurry: bool) -> None:
         """Drops what is half done, and waits for what is being written, not for long."""
         if self._recorder:
-            self._recorder.stop()
-            self._recorder = None
+            self.drop()
             log.warning("training ended before a profile had its %d steps; it is not kept", self._spec.steps)
         if self._writer:
             self._writer.join(HURRY_SECONDS if hurry else WRITE_SECONDS)
         self._tell()
+
+    def drop(self) -> None:
+        """Records no more, and forgets what was recorded; also when training has failed."""
+        recorder, self._recorder = self._recorder, None
+        if recorder:
+            with contextlib.suppress(Exception):  # nothing of it is wanted
+                recorder.stop()
 
     @property
     def _is_writing(self) -> bool:
@@ -94,7 +108,12 @@ class Profiler:
 
     def _finish(self, step: int) -> None:
         assert self._recorder
-        recording, self._recorder = self._recorder.stop(), None
+        recorder, self._recorder, self._begun_again = self._recorder, None, 0
+        try:
+            recording = recorder.stop()
+        except Exception as error:  # noqa: BLE001  -- as above
+            self._failed(f"of {recorder.steps} steps until {step} is not kept: {error}")
+            return
         self._writer = threading.Thread(target=self._write, args=(recording, step), name="profile", daemon=True)
         self._writer.start()
 
@@ -104,15 +123,20 @@ class Profiler:
         key = f"{names.DIR_PROFILES}/step-{step:09d}/rank-{self._world.rank:05d}"
         try:
             size = recording.keep(self._storage, key)
-        except (StorageError, OSError) as error:
-            self._snapshot.profile_failures += 1
-            log.warning("the profile of %d steps until %d is not kept: %s", recording.steps, step, error)
+        except Exception as error:  # noqa: BLE001  -- somebody waits for the outcome
+            self._failed(f"of {recording.steps} steps until {step} is not kept: {error}")
             return
         self._snapshot.profile_step = step
         self._snapshot.profiles += 1
+        if not self._world.is_first:  # whose journal is nobody's
+            log.warning("the profile of rank %d is %s/%s.*", self._world.rank, self._storage.url, key)
         spans, seconds = recording.spans(), time.monotonic() - begun
         told = {"steps": recording.steps, "spans": spans, "key": key, "size_bytes": size, "seconds": seconds}
         self._told.append((step, told))
+
+    def _failed(self, what: str) -> None:
+        self._snapshot.profile_failures += 1
+        log.warning("the profile %s", what)
 
     def _tell(self) -> None:
         """Of what was written, in the loop's thread: the journal has no other."""

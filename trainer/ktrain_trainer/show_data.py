@@ -105,12 +105,17 @@ def prepare(job: TrainingJob, out: Path, rows: int, *, transform: bool) -> dict[
         "transform": transform,
     }
     writer = Writer(out, rows)
-    writer.begin(told)
     found = {}
-    for name, source in splits.items():
-        fetch = data.make_loader(spec.data, source, seed=spec.seed, split=name).fetch  # type: ignore[arg-type]
-        found[name] = writer.write(name, len(source), fetch.sample if transform else source.__getitem__)
-    return writer.end({**told, "splits": found})
+    try:
+        writer.begin(told)
+        for name, source in splits.items():
+            fetch = data.make_loader(spec.data, source, seed=spec.seed, split=name).fetch  # type: ignore[arg-type]
+            found[name] = writer.write(name, len(source), fetch.sample if transform else source.__getitem__)
+        return writer.end({**told, "splits": found})
+    except OSError as error:
+        if not str(error.filename or "").startswith(str(out)):
+            raise  # the dataset's own
+        raise DataError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
 def _trainer(job: TrainingJob) -> Any:

@@ -31,7 +31,7 @@ def make_sources(spec: Data, *, seed: int, test: bool = False) -> Sources:
     train = make_source(spec.train, f"{_WHERE}.train", block=spec.buffer)
     if isinstance(train, Streamed):
         check_stream(spec)
-    classes = getattr(train, "classes", None)  # label numbers mean the same in all splits
+    classes = spec.train.classes or getattr(train, "classes", None)  # label numbers mean the same in all splits
     parts: dict[str, Any] = {"train": train}
     if spec.split:
         parts = {name: view for name, view in divide(train, spec.split).items() if len(view)}
@@ -56,6 +56,8 @@ def make_source(spec: Dataset, where: str, *, classes: Any = None, block: int = 
     if spec.source is not None:
         from ktrain_trainer.datasets import open_stream, open_table  # not for those who bring their own dataset
 
+        if spec.stream and not block:
+            raise DataError("only data.train can be a stream", f"{where}.stream")
         return open_stream(spec, where, block) if spec.stream else open_table(spec, where, classes=classes)
     assert spec.use is not None, "the spec was checked"
     found = build.construct(Use(use=spec.use, args=spec.args), where)

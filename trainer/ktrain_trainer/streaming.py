@@ -5,6 +5,7 @@ Each rank reads all of it, in blocks, and turns only its own samples into what t
 cursor is taken; the checkpoint keeps the newest one, and the run that goes on reads from there.
 """
 
+import copy
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from torch.utils.data import IterableDataset
 
 from ktrain.errors import DataError
 from ktrain.spec import Trainer
-from ktrain.units import Span
+from ktrain.spec.trainer import no_epochs
 from ktrain_trainer import rng
 from ktrain_trainer.plan import Indices, Permutation
 
@@ -24,6 +25,8 @@ log = logging.getLogger("ktrain")
 ENDLESS: Final = 1 << 62
 """The length of a stream, as far as plans are concerned: it begins again when it is at its end."""
 
+WHERE: Final = "spec.trainer.data.train"
+_END: Final = object()
 Cursor = Mapping[str, Any]
 ORIGIN: Final[Cursor] = {"block": 0, "passes": 0, "at": 0, "state": None}
 
@@ -39,9 +42,14 @@ class SampleStream(Protocol):
 
 
 def is_stream(source: Any) -> bool:
-    """Whether it can be iterated and no more."""
+    """Whether it can be iterated and no more; DataError when only once."""
     is_map = hasattr(source, "__getitem__") and hasattr(source, "__len__")
-    return isinstance(source, IterableDataset) or (hasattr(source, "__iter__") and not is_map)
+    found = isinstance(source, IterableDataset) or (hasattr(source, "__iter__") and not is_map)
+    if found and hasattr(source, "__next__"):
+        raise DataError(
+            f"a {type(source).__name__} is used up when it was read once; give an object with __iter__", WHERE
+        )
+    return found
 
 
 class Streamed:
@@ -56,6 +64,8 @@ class Streamed:
         self._number, self._block = -1, list[Any]()
         self._mark: Cursor = ORIGIN
         self._opened: Cursor | None = None  # until the first block
+        self._first: Any = None  # the stream's state before anything was read
+        self._was_opened = False
 
     def __len__(self) -> int:
         return ENDLESS
@@ -104,13 +114,28 @@ class Streamed:
         self._passes, self._number = int(cursor["passes"]), int(cursor["block"]) - 1
         self._at = int(cursor["at"])
         _set_epoch(self._stream, self._passes)
-        if cursor["state"] is not None:
-            self._stream.load_state_dict(cursor["state"])
+        self._load_state(cursor["state"])
         self._rows, self._opened = iter(self._stream), cursor
         if cursor["state"] is None and self._at:
             log.info("the stream has no state_dict(): %d samples are read again, to get to where the run is", self._at)
             for _ in range(self._at):
-                next(self._rows)
+                if next(self._rows, _END) is _END:
+                    raise DataError(
+                        f"the stream ends before its sample {self._at}, where the run was; bring the old data back, or "
+                        "begin a new run with --fresh", WHERE,
+                    )  # fmt: skip
+
+    def _load_state(self, state: Any) -> None:
+        """None: the beginning, which a stream that has loaded another state must be told of."""
+        if not callable(getattr(self._stream, "load_state_dict", None)):
+            return
+        if self._first is None:
+            self._first = copy.deepcopy(self._stream.state_dict())
+        if state is not None:
+            self._stream.load_state_dict(state)
+        elif self._was_opened:
+            self._stream.load_state_dict(copy.deepcopy(self._first))
+        self._was_opened = True
 
     def _read(self) -> None:
         """The next block."""
@@ -133,17 +158,41 @@ class Streamed:
             self._passes, self._at = self._passes + 1, 0
             _set_epoch(self._stream, self._passes)
             self._rows = iter(self._stream)
-        raise DataError("the stream gave no sample from its beginning to its end", "spec.trainer.data.train")
+        raise DataError("the stream gave no sample from its beginning to its end", WHERE)
 
     def _state(self) -> Any:
         own = getattr(self._stream, "state_dict", None)
+        if (
+            not callable(own)
+            or not callable(getattr(self._stream, "load_state_dict", None))
+            or _has_buffer(self._stream)
+        ):
+            return None
+        state = own()
+        kind = type(self._stream).__name__
+        if not _has_text_keys(state):
+            raise DataError(
+                f"state_dict() of {kind} has keys that are no texts, which JSON changes; make them texts", WHERE
+            )
         try:
-            return json.loads(json.dumps(own())) if callable(own) else None  # a copy: the original may go on
+            return json.loads(json.dumps(state))  # a copy: the original may go on
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"state_dict() of {type(self._stream).__name__} is no JSON ({error}); give numbers, texts, lists and mappings of them",
-                "spec.trainer.data.train",
+                f"state_dict() of {kind} is no JSON ({error}); give numbers, texts, lists and mappings of them", WHERE
             ) from None
+
+
+def _has_buffer(stream: Any) -> bool:
+    """Whether Hugging Face's shuffle is in it, whose state lacks its buffer: what comes next only reading again tells."""
+    inner = [getattr(stream, name, None) for name in ("_ex_iterable", "ex_iterable")]
+    inner += getattr(stream, "ex_iterables", ())
+    return type(stream).__name__.startswith("BufferShuffled") or any(_has_buffer(it) for it in inner if it is not None)
+
+
+def _has_text_keys(state: Any) -> bool:
+    if isinstance(state, Mapping):
+        return all(isinstance(key, str) and _has_text_keys(value) for key, value in state.items())
+    return not isinstance(state, list | tuple) or all(map(_has_text_keys, state))
 
 
 class Blockwise:
@@ -173,17 +222,5 @@ def _set_epoch(stream: Any, epoch: int) -> None:
 
 def check_units(spec: Trainer) -> None:
     """DataError for lengths in epochs: nobody knows how long one is."""
-    spans: Mapping[str, Sequence[Span | None]] = {
-        "duration": [spec.duration], "eval.every": [spec.eval.every],
-        "checkpoint.every": spec.checkpoint.every, "profile.at": [spec.profile.at],
-        "optim.ema.every": [spec.optim.ema.every] if spec.optim.ema else [],
-        "optim.rules": [rule.frozen_until for rule in spec.optim.rules],
-        **{f"schedule.{name}": [span] for name, span in spec.schedule.lengths.items()},
-    }  # fmt: skip
-    for name, given in spans.items():
-        for span in given:
-            if span is not None and span.unit == "ep":
-                raise DataError(
-                    f"{name} is {span}, but data.train is a stream, whose length nobody knows; write steps, samples or tokens",
-                    f"spec.trainer.{name}",
-                )
+    for name, span in spec.in_epochs:
+        raise DataError(no_epochs(name, span), f"spec.trainer.{name}")

@@ -1,6 +1,7 @@
 """Built-in datasets: files in common formats, by row number."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ktrain.errors import DataError
@@ -51,11 +52,11 @@ def open_stream(spec: Dataset, where: str, block: int) -> Streamed:
     """Rows of `source: jsonl` in the order of the files, without an index."""
     build.check_args(JsonlStream, {**spec.args, "path": spec.path, "where": where}, f"{where}.args")
     stream = JsonlStream(spec.path, where, **spec.args)
+    return Streamed(stream, block, partial(_sample, spec))
 
-    def sample(line: Line) -> Any:
-        return Table(OneRow(line), spec.columns, spec.classes)[0]
 
-    return Streamed(stream, block, sample)
+def _sample(spec: Dataset, line: Line) -> Any:
+    return Table(OneRow(line), spec.columns, spec.classes)[0]
 
 
 def _check_columns(table: Table, where: str) -> None:

@@ -3,6 +3,7 @@
 import fnmatch
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import xxhash
 
-from ktrain.errors import DataError, StorageError
+from ktrain.errors import DataError, NotFound, ShortRead
 from ktrain.storage import Storage, open_storage
 from ktrain_trainer.datasets import files
 from ktrain_trainer.datasets.jsonl import parse
@@ -118,7 +119,7 @@ class _File:
                 file.seek(begin)
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
-        except (OSError, EOFError) as error:  # also what is no gzip, or ends too early
+        except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error) as error:  # others may pass: a network's
             raise DataError(f"{self.path} cannot be read: {error}", "spec.trainer.data.train") from None
 
 
@@ -136,8 +137,8 @@ class _Object:
         for at in range(begin, self.size, _CHUNK_BYTES):
             try:
                 yield self.storage.read(self.key, at, min(at + _CHUNK_BYTES, self.size))
-            except StorageError as error:
-                raise DataError(f"{self.name} cannot be read: {error}", "spec.trainer.data.train") from error
+            except (NotFound, ShortRead) as error:  # what else happens to a storage may pass
+                raise DataError(f"{self.name} has changed: {error}", "spec.trainer.data.train") from error
 
 
 def _parts(pattern: str, where: str, endpoint: str | None) -> list[Part]:
@@ -146,10 +147,9 @@ def _parts(pattern: str, where: str, endpoint: str | None) -> list[Part]:
     bucket, _, key = pattern.removeprefix("s3://").partition("/")
     storage = open_storage(f"s3://{bucket}", endpoint=endpoint)
     fixed = key[: min((key.index(it) for it in _MAGIC if it in key), default=len(key))]
-    try:
-        found = sorted(storage.list(fixed), key=lambda it: it.key)
-    except StorageError as error:  # no such bucket, no permission
-        raise DataError(f"{pattern}: {error}", where) from error
+    if key.endswith(".gz"):
+        raise DataError(f"{pattern}: objects in S3 are not unpacked; store them as they are, or mount them", where)
+    found = sorted(storage.list(fixed), key=lambda it: it.key)
     matching: list[Part] = [_Object(storage, it.key, it.size_bytes) for it in found if fnmatch.fnmatchcase(it.key, key)]
     if not matching:
         raise DataError(f"no object matches {pattern}", where)

@@ -67,11 +67,22 @@ class Table:
 
     def _pick(self, index: int, row: Row, of: str | tuple[str, ...]) -> Any:
         try:
-            return row[of] if isinstance(of, str) else [row[name] for name in of]
+            if isinstance(of, str):
+                return row[of]
+            return [self._number(name, row[name]) for name in of]
         except KeyError as error:
             raise DataError(
                 f"{self.place(index)}: the row has no column {error.args[0]!r}; it has {_known(row)}"
             ) from None
+
+    def _number(self, name: str, value: Any) -> Any:
+        """Of a vector. A file's column is all text as soon as one value in it is: that one is named."""
+        if not isinstance(value, str):
+            return value
+        wrong = next((at for at, each in enumerate(self.rows.values(name)) if not _is_number(each)), None)
+        where = "" if wrong is None else f"{self.place(wrong)}: "
+        shown = value if wrong is None else self.rows.read([wrong])[0][name]
+        raise DataError(f"{where}{shown!r} in column {name!r} is no number, but columns that make a vector are numbers")
 
     def _value(self, index: int, name: str, value: Any) -> Any:
         if self.classes is not None and name in _LABELS and not isinstance(value, Mapping):
@@ -96,6 +107,14 @@ class Table:
         except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(f"{self.place(index)}: {name!r} is ragged or holds more than numbers ({error})") from None
         return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _known(row: Row) -> str:

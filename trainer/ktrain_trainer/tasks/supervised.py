@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ktrain.errors import BuildError
+from ktrain.errors import BuildError, DataError
 from ktrain_trainer import losses
 from ktrain_trainer.losses import Kind, LossFunction
 from ktrain_trainer.tasks.out import Out, Seen
@@ -53,7 +53,14 @@ class Supervised:
         if outputs.dim() == targets.dim() + 1 and outputs.dim() != 2:
             outputs, targets = outputs.flatten(0, -2), targets.flatten()
         args = self._args(outputs.device)
-        loss_sum = self.loss(outputs.float(), targets, reduction="sum", **args)
+        try:
+            loss_sum = self.loss(outputs.float(), targets, reduction="sum", **args)
+        except IndexError as error:  # on CPUs; GPUs end with an assertion of their own
+            raise DataError(
+                f"a label is out of range ({error}), for the model gives {outputs.shape[-1]} classes; write data.train.classes "
+                "to have the row named, or give the model more outputs",
+                "spec.trainer.data.train.classes",
+            ) from None
         if torch.is_grad_enabled():
             return Out(loss_sum, weight)
         if outputs.dim() != 2 or targets.dim() != 1:
