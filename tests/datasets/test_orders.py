@@ -114,6 +114,9 @@ def train(
         run = assemble(job, build_parts(job), world, where, stop=stop)
         loop.train(run)
         run.journal.close()
+        run.steps = (
+            None  # ends loader workers here: the garbage of one run must not be collected in the workers of the next
+        )
     assert run.progress.step == steps
     return [param.detach().clone() for param in run.model.parameters()]
 
