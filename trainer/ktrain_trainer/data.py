@@ -134,12 +134,11 @@ class Steps:
 
         period: after so many positions the stream begins again, for runs that overfit on purpose; 0: never.
         """
-        self._period = period
-        self._stream = stream
         self._cut = cut
         self._end_of = end_of
         self._at = begin
-        self._batches = loader.batches(self._micros(begin))
+        # No method of ours: whoever drops us ends the loader's workers at once, and not when garbage is collected.
+        self._batches = loader.batches(_micros(stream, cut, begin, end_of, period))
 
     def next(self) -> list[Batch]:
         """The batches of the next step; empty when this rank has none in a short last step."""
@@ -150,11 +149,12 @@ class Steps:
         micros = -(-(end - begin) // self._cut.micro)
         return len(range(self._cut.rank, micros, self._cut.world_size))
 
-    def _micros(self, begin: int) -> Iterator[Micro]:
-        while (end := self._end_of(begin)) > begin:
-            at = begin % self._period if self._period else begin
-            yield from self._cut.mine(self._stream, at, at + end - begin)
-            begin = end
+
+def _micros(stream: Stream, cut: Cut, begin: int, end_of: Callable[[int], int], period: int) -> Iterator[Micro]:
+    while (end := end_of(begin)) > begin:
+        at = begin % period if period else begin
+        yield from cut.mine(stream, at, at + end - begin)
+        begin = end
 
 
 def make_loader(spec: Data, source: Any, *, seed: int, split: SplitName = "val") -> Loader:
