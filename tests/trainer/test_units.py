@@ -239,8 +239,25 @@ def test_the_error_file_keeps_the_users_traceback(tmp_path: Any) -> None:
     except IndexError as error:
         document: Mapping[str, Any] = failures.report(error, Exit.USER, tmp_path / "error.json", step=7)
     assert document["kind"] == "IndexError"
+    assert document["message"].startswith("IndexError: pop from empty list (test_units.py:")
     assert "[].pop()" in document["traceback"]
     assert (tmp_path / "error.json").exists()
+
+
+def test_a_traceback_begins_with_the_users_code() -> None:
+    class Broken(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+            return super().forward(input.double())
+
+    spec = TaskSpec.model_validate({"loss": {"use": "mse"}})
+    with pytest.raises(RuntimeError) as caught:
+        task.make(spec)(Broken(2, 1), (torch.ones(3, 2), torch.ones(3, 1)))
+    told = failures.report(caught.value, Exit.USER, None, step=7)
+    frames = [line for line in told["traceback"].splitlines() if line.startswith("  File ")]
+    assert "test_units.py" in frames[0]
+    assert "linear.py" in frames[-1]
+    assert told["message"].endswith(")")
+    assert "(test_units.py:" in told["message"]
 
 
 def test_a_lost_peer_is_a_sentence_unless_user_code_called_it() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 
+import ktrain
 from ktrain import names
 from ktrain.errors import KtrainError
 from ktrain.names import Exit
@@ -24,6 +25,8 @@ _PEER: Final = (
 )  # fmt: skip
 
 
+_OTHERS: Final = (*(f"{Path(it).parent}{os.sep}" for it in (ktrain.__file__, __file__, os.__file__)), "<frozen")
+"""Folders of code that is not the user's: ours, and Python's."""
 _USER: Final = ("device-side assert",)  # an index out of range in the user's own kernel call
 
 
@@ -55,7 +58,7 @@ def report(error: BaseException, code: Exit, path: Path | None, *, step: int) ->
         "code": int(code),
         "kind": type(error).__name__,
         "message": _message(error, is_ours=is_ours, is_lost=is_lost),
-        "traceback": "" if is_ours or is_lost else "".join(traceback.format_exception(error)),
+        "traceback": "" if is_ours or is_lost else _traceback(error),
         "step": step,
     }
     if path is not None:
@@ -66,7 +69,23 @@ def report(error: BaseException, code: Exit, path: Path | None, *, step: int) ->
 def _message(error: BaseException, *, is_ours: bool, is_lost: bool) -> str:
     if is_lost:
         return f"lost another rank: {error}"
-    return str(error) if is_ours else f"{type(error).__name__}: {error}"
+    if is_ours:
+        return str(error)
+    mine = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame)]
+    where = f" ({Path(mine[-1].filename).name}:{mine[-1].lineno})" if mine else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _traceback(error: BaseException) -> str:
+    """From the first frame of the user's own code on; all of it where there is none."""
+    told = traceback.TracebackException.from_exception(error)
+    first = next((at for at, frame in enumerate(told.stack) if _is_users(frame)), 0)
+    told.stack = traceback.StackSummary.from_list(list(told.stack)[first:])
+    return "".join(told.format())
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    return not frame.filename.startswith(_OTHERS) and "site-packages" not in frame.filename
 
 
 def _is_in_user_code(error: BaseException) -> bool:
