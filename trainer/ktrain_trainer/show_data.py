@@ -140,7 +140,7 @@ def main() -> None:
         try:
             found = _answer(sys.argv[1:])
         except KtrainError as error:
-            found = {"error": str(error), "where": error.where}
+            found = {"error": str(error), "where": error.where or "spec.trainer.data"}
     answer.write(json.dumps(found))
 
 
