@@ -64,15 +64,26 @@ def split(box: Box, limit: int) -> Iterator[Box]:
 
 def flat_range(box: Box, shape: Shape) -> tuple[int, int] | None:
     """First and last+1 element of the box in C order, None when it is not one contiguous range of the tensor."""
-    inner = len(shape)
-    while inner > 0 and box.size[inner - 1] == shape[inner - 1]:
-        inner -= 1
-    if any(n != 1 for n in box.size[: max(inner - 1, 0)]):
+    if any(n != 1 for n in box.size[: _outer_dims(box, shape)]):
         return None
     begin = 0
     for offset, top in zip(box.offset, shape, strict=True):
         begin = begin * top + offset
     return begin, begin + box.numel
+
+
+def runs(box: Box, shape: Shape) -> Iterator[tuple[int, int, int]]:
+    """(first element in the box, first element in the tensor, how many): what of a box is contiguous in both."""
+    outer = _outer_dims(box, shape)
+    length = prod(box.size[outer:])
+    strides = [prod(shape[dim + 1 :]) for dim in range(len(shape))]
+    base = sum(begin * stride for begin, stride in zip(box.offset, strides, strict=True))
+    for number in range(prod(box.size[:outer])):
+        rest, at = number, base
+        for dim in reversed(range(outer)):
+            rest, here = divmod(rest, box.size[dim])
+            at += here * strides[dim]
+        yield number * length, at, length
 
 
 def tiles(boxes: list[Box], shape: Shape) -> bool:
@@ -84,6 +95,14 @@ def tiles(boxes: list[Box], shape: Shape) -> bool:
     if len(flat) == len(boxes):
         return all(a[1] <= b[0] for a, b in pairwise(flat))
     return not _overlap(boxes)
+
+
+def _outer_dims(box: Box, shape: Shape) -> int:
+    """How many leading dimensions are walked over: the box is contiguous within each step of them."""
+    inner = len(shape)
+    while inner > 0 and box.size[inner - 1] == shape[inner - 1]:
+        inner -= 1
+    return max(inner - 1, 0)
 
 
 def _overlap(boxes: list[Box]) -> bool:

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktrain.checkpoints.boxes import runs
 from ktrain.checkpoints.dtypes import ITEM_BYTES
 from ktrain.checkpoints.manifest import Chunk, Manifest, TensorEntry
 from ktrain.checkpoints.read import read_blocks
-from ktrain.checkpoints.safetensors import INDEX, Part, index, runs
+from ktrain.checkpoints.safetensors import INDEX, Part, index
 from ktrain.checkpoints.verify import READS, pieces
 from ktrain.errors import StorageError
 from ktrain.storage import Storage
@@ -33,7 +34,7 @@ class Place:
             return
         width = ITEM_BYTES[self.entry.dtype]
         first, last = begin - self.chunk.begin, end - self.chunk.begin
-        for inside, outside, length in runs(self.chunk.offset, self.chunk.size, self.entry.shape):
+        for inside, outside, length in runs(self.chunk.box, self.entry.shape):
             low, high = max(inside * width, first), min((inside + length) * width, last)
             if low < high:
                 piece = data[self.chunk.begin + low - at : self.chunk.begin + high - at]

@@ -91,23 +91,6 @@ def size_of(entry: TensorEntry) -> int:
     return prod(entry.shape) * ITEM_BYTES[entry.dtype]
 
 
-def runs(offset: Sequence[int], size: Sequence[int], shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(first element in the box, first element in the tensor, how many): what of a box is contiguous in both."""
-    inner = len(shape)
-    while inner > 0 and size[inner - 1] == shape[inner - 1]:
-        inner -= 1
-    length = prod(size[max(inner - 1, 0) :])
-    outer = range(max(inner - 1, 0))
-    strides = [prod(shape[dim + 1 :]) for dim in range(len(shape))]
-    base = sum(begin * stride for begin, stride in zip(offset, strides, strict=True))
-    for number in range(prod(size) // length if length else 0):
-        rest, at = number, base
-        for dim in reversed(outer):
-            rest, here = divmod(rest, size[dim])
-            at += here * strides[dim]
-        yield number * length, at, length
-
-
 def _part(manifest: Manifest, name: str, wanted: Mapping[str, str], group: Sequence[str]) -> Part:
     entries = {weight: manifest.tensors[wanted[weight]] for weight in group}
     order = sorted(group, key=lambda weight: (-ITEM_BYTES[entries[weight].dtype], weight))

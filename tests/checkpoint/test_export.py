@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import ktrain_trainer as ktrain
 from ktrain.checkpoints import safetensors
+from ktrain.checkpoints.boxes import Box, runs
 from ktrain.checkpoints.export import export
 from ktrain.checkpoints.manifest import Manifest
 from ktrain.checkpoints.read import read_manifest
@@ -99,7 +100,7 @@ def test_runs_are_what_numpy_copies(data: st.DataObject) -> None:
     expected = np.zeros(shape, int)
     expected[tuple(slice(begin, begin + n) for begin, n in zip(offset, size, strict=True))] = box
     found = np.zeros(prod(shape), int)
-    for inside, outside, length in safetensors.runs(offset, size, shape):
+    for inside, outside, length in runs(Box(tuple(offset), tuple(size)), tuple(shape)):
         found[outside : outside + length] = box.reshape(-1)[inside : inside + length]
     assert found.tolist() == expected.reshape(-1).tolist()
 
