@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from ktrain.names import DIR_ANSWERS
+from ktrain.names import DIR_ANSWERS, DIR_PROFILES
 
 _FORM: Final = re.compile(r"(?P<ask>[a-z]+) (?P<id>[0-9a-f]{8,32})( (?P<rank>[0-9]{1,7}))?")
 
@@ -74,6 +74,11 @@ class Answer:
 def answer_key(request_id: str, node: int) -> str:
     """Where the launcher of this node answers, below the run."""
     return f"{DIR_ANSWERS}/{request_id}-node{node}.json"
+
+
+def profile_key(step: int, rank: int) -> str:
+    """What the keys of a rank's profile, which ended with this step, begin with; a dot and the kind of file follow."""
+    return f"{DIR_PROFILES}/step-{step:09d}/rank-{rank:05d}"
 
 
 def encode_answer(answer: Answer) -> bytes:

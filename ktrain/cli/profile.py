@@ -7,7 +7,7 @@ import typer
 
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
 from ktrain.errors import ClusterError, SpecError
-from ktrain.names import DIR_PROFILES, CliExit
+from ktrain.names import CliExit
 
 if TYPE_CHECKING:
     from ktrain.storage import Storage
@@ -35,9 +35,7 @@ def command(
     pods, per_pod = running_pods(cluster, where, name), spec_of(cluster, job).spec.ranks_per_node
     if rank >= len(pods) * per_pod:
         raise SpecError(f"--rank {rank}: job {name} has {len(pods)} running pods of {per_pod} ranks, counted from 0")
-    answer = ask(
-        cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout)
-    )[0]  # fmt: skip
+    (answer,) = ask(cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
     if not answer.ok:
         raise ClusterError(f"no profile was taken: {answer.message}")
     say(f"{answer.message}.*")
@@ -49,11 +47,12 @@ def command(
 
 
 def _fetch(storage: "Storage", step: int, rank: int, to: Path) -> list[str]:
-    prefix = f"{DIR_PROFILES}/step-{step:09d}/rank-{rank:05d}."
+    from ktrain.request import profile_key
+
     found = []
     try:
         to.mkdir(parents=True, exist_ok=True)
-        for entry in storage.list(prefix):
+        for entry in storage.list(f"{profile_key(step, rank)}."):
             path = to / f"step-{step:09d}-{entry.key.rpartition('/')[2]}"
             path.write_bytes(storage.get(entry.key)[0])
             say(f"  {path}")

@@ -11,8 +11,7 @@ from typing import Final
 
 from ktrain.errors import KtrainError, StorageError
 from ktrain.history import read_head
-from ktrain.names import DIR_PROFILES
-from ktrain.request import Answer, Ask, Request, answer_key, encode_answer
+from ktrain.request import Answer, Ask, Request, answer_key, encode_answer, profile_key
 from ktrain.snapshot import Snapshot
 from ktrain.storage import Storage
 from ktrain.voice import Say
@@ -197,8 +196,8 @@ class Requests:
     def _profiled(self, request: Request, rank: int, before: Snapshot) -> Answer | None:
         now = self._board.snapshots().get(rank, before)
         if now.profiles > before.profiles:
-            key = f"{DIR_PROFILES}/step-{now.profile_step:09d}/rank-{rank:05d}"
-            return self._told(request, ok=True, message=f"{self._run.url}/{key}", step=now.profile_step)
+            where = f"{self._run.url}/{profile_key(now.profile_step, rank)}"
+            return self._told(request, ok=True, message=where, step=now.profile_step)
         if now.profile_failures > before.profile_failures:
             return self._told(request, ok=False, message="the profile could not be taken; the log says why")
         return None

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,7 @@ def train(
 @pytest.mark.usefixtures("files")
 class TestEveryOrder:
     def test_a_run_is_bit_exact_when_it_is_taken_up_again_in_the_middle(self, name: str, files: Path) -> None:
-        whole = train(None, CASES[name], None)
-        train(None, CASES[name], str(files / "runs"), steps=9)  # 72 of 60 samples: in the second epoch
-        again = train(None, CASES[name], str(files / "runs"))
-        assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
+        assert_resumes(CASES[name], files, 9)  # 72 of 60 samples: in the second epoch
 
     def test_any_number_of_ranks_has_the_same_micro_batches(self, name: str) -> None:
         order, size = order_of(CASES[name])
@@ -164,19 +162,33 @@ GOLDEN = {
 @pytest.mark.slow
 def test_two_ranks_train_the_same_as_one(files: Path) -> None:
     """All of them in one gang: what one process reaches, two reach to rounding, also from where one has stopped."""
-    for name in CASES:
-        train(None, CASES[name], str(files / name), steps=9)
-    ours = [train(None, CASES[name], None) for name in CASES]
-    theirs = values(run_ranks("tests.datasets.test_orders:train_all", 2, str(files)))[0]
+    assert_two_ranks_train_as_one(CASES, files)
+
+
+def assert_resumes(keys: dict[str, Any], files: Path, *stops: int, **rest: Any) -> None:
+    """Stopped after so many steps, and taken up again each time: bit for bit the run that nobody stopped."""
+    whole = train(None, keys, None, **rest)
+    for steps in stops:
+        train(None, keys, str(files / "runs"), steps=steps, **rest)
+    again = train(None, keys, str(files / "runs"), **rest)
+    assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
+
+
+def assert_two_ranks_train_as_one(cases: Mapping[str, dict[str, Any]], files: Path) -> None:
+    """To rounding, from where one rank has stopped."""
+    for name, keys in cases.items():
+        train(None, keys, str(files / name), steps=9)
+    ours = [train(None, keys, None) for keys in cases.values()]
+    theirs = values(run_ranks("tests.datasets.test_orders:train_all", 2, str(files), cases))[0]
     for one, two in zip(ours, theirs, strict=True):
         assert all(torch.allclose(left, right, atol=2e-6) for left, right in zip(one, two, strict=True))
 
 
-def train_all(rank: Rank, folder: str) -> list[list[torch.Tensor]]:
+def train_all(rank: Rank, folder: str, cases: Mapping[str, dict[str, Any]]) -> list[list[torch.Tensor]]:
     """Every case, one after the other, from what is in the folder."""
     os.chdir(folder)
     rank.join_gloo()
-    return [train(rank, CASES[name], f"{folder}/{name}") for name in CASES]
+    return [train(rank, keys, f"{folder}/{name}") for name, keys in cases.items()]
 
 
 class TestWeighted:
@@ -313,10 +325,7 @@ class TestPacking:
         rest: dict[str, Any] = {"model": {"use": "tests.datasets.test_orders:Words"}, "task": {"use": "causal_lm"}}
         size = len(make_sources(spec(keys, **rest).data, seed=5).train)
         assert 30 < size < 56  # so that seven steps lie in the first pass, and fourteen do not
-        whole = train(None, keys, None, **rest)
-        train(None, keys, str(files / "runs"), steps=5, **rest)
-        again = train(None, keys, str(files / "runs"), **rest)
-        assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
+        assert_resumes(keys, files, 5, **rest)
 
     def test_texts_cannot_be_packed(self, files: Path) -> None:
         (files / "rows.jsonl").write_text('{"input_ids": "no"}\n')

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,8 +20,7 @@ from ktrain_trainer.assemble import build_parts
 from ktrain_trainer.datasets.line_stream import JsonlStream
 from ktrain_trainer.sources import make_sources
 from ktrain_trainer.streaming import Blockwise, Streamed, is_stream
-from tests.datasets.test_orders import spec, train
-from tests.ranks import Rank, run_ranks, values
+from tests.datasets.test_orders import assert_resumes, assert_two_ranks_train_as_one, spec, train
 from tests.storage.s3server import BUCKET, s3_server
 
 N = 60
@@ -97,31 +95,13 @@ def write(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_is_bit_exact_when_it_is_taken_up_again(name: str, files: Path) -> None:
-    whole = train(None, CASES[name], None)
-    train(None, CASES[name], str(files / "runs"), steps=3)
-    train(None, CASES[name], str(files / "runs"), steps=9)  # 72 of 60 samples: in the second pass
-    again = train(None, CASES[name], str(files / "runs"))
-    assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
-
-
-SHARED = [name for name, case in CASES.items() if "loader" not in case]  # ranks of tests may have no children
+    assert_resumes(CASES[name], files, 3, 9)  # 72 of 60 samples: in the second pass
 
 
 @pytest.mark.slow
 def test_two_ranks_train_the_same_as_one(files: Path) -> None:
-    for name in SHARED:
-        train(None, CASES[name], str(files / name), steps=9)
-    ours = [train(None, CASES[name], None) for name in SHARED]
-    theirs = values(run_ranks("tests.datasets.test_streams:train_all", 2, str(files)))[0]
-    for one, two in zip(ours, theirs, strict=True):
-        assert all(torch.allclose(left, right, atol=2e-6) for left, right in zip(one, two, strict=True))
-
-
-def train_all(rank: Rank, folder: str) -> list[list[torch.Tensor]]:
-    """Every case, one after the other, from what one rank has left in the folder."""
-    os.chdir(folder)
-    rank.join_gloo()
-    return [train(rank, CASES[name], f"{folder}/{name}") for name in SHARED]
+    # Ranks of tests may have no children, so no loader workers.
+    assert_two_ranks_train_as_one({name: case for name, case in CASES.items() if "loader" not in case}, files)
 
 
 def test_what_a_stream_trains_is_what_its_rows_as_a_dataset_train(files: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from torch.profiler import record_function
 
-from ktrain import names
+from ktrain.request import profile_key
 from ktrain.snapshot import Snapshot
 from ktrain.spec import Profile
 from ktrain.storage import Storage
@@ -100,7 +100,7 @@ class Profiler:
         recorder, self._recorder = self._recorder, None
         if recorder:
             with contextlib.suppress(Exception):  # nothing of it is wanted
-                recorder.stop()
+                recorder.drop()
 
     @property
     def _is_writing(self) -> bool:
@@ -120,7 +120,7 @@ class Profiler:
     def _write(self, recording: Recording, step: int) -> None:
         assert self._storage
         begun = time.monotonic()
-        key = f"{names.DIR_PROFILES}/step-{step:09d}/rank-{self._world.rank:05d}"
+        key = profile_key(step, self._world.rank)
         try:
             size = recording.keep(self._storage, key)
         except Exception as error:  # noqa: BLE001  -- somebody waits for the outcome

@@ -59,6 +59,12 @@ class Recorder:
             self._spec, self._device, self._torch, self.steps, self._blocks() if self._keeps_blocks else b""
         )
 
+    def drop(self) -> None:
+        """Records no more, and forgets what it saw."""
+        if self._keeps_blocks:
+            torch.cuda.memory._record_memory_history(enabled=None)
+        self._torch.stop()
+
     def _blocks(self) -> bytes:
         """Each block of the GPU's memory and who allocated it, for pytorch.org/memory_viz."""
         with tempfile.TemporaryDirectory() as folder:
