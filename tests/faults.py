@@ -50,7 +50,7 @@ class FaultyStorage:
     def get(self, key: str) -> tuple[bytes, str]:
         return self._do(f"get {key}", lambda: self._storage.get(key))
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         return self._do(f"read {key}", lambda: self._storage.read(key, begin, end))
 
     def stat(self, key: str) -> Stat | None:
