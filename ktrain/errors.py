@@ -77,6 +77,10 @@ class CheckpointError(StorageError):
     """A checkpoint cannot be written, or none that is whole can be read."""
 
 
+class SupersededError(CheckpointError):
+    """A checkpoint was dropped before its turn came, as a newer one was there: storage is slower than they are made."""
+
+
 class CheckpointMismatchError(CheckpointError):
     """A checkpoint is whole, but not one of this model, this optimizer or this version of ktrain."""
 

@@ -1,4 +1,4 @@
-"""A storage that fails, stops or kills its process at a chosen call."""
+"""A storage that fails, waits, stops or kills its process at a chosen call."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ class FaultyStorage:
     def __init__(
         self,
         storage: Storage,
-        fail: Callable[[], NoReturn],
+        fail: Callable[[], object],
         *,
         at: int = 0,
         after: bool = False,

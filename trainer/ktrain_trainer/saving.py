@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ktrain.errors import CheckpointError, FencedError, StorageError
+from ktrain.errors import CheckpointError, FencedError, StorageError, SupersededError
 from ktrain.spec import Trainer
 from ktrain_trainer.checkpoint import Checkpointer, Pending
 from ktrain_trainer.journal import Journal
@@ -29,7 +29,7 @@ class State:
 
 
 class Saving:
-    """Saves in the background, at most one at a time; a failed save is told and tried again at the next occasion."""
+    """Saves in the background; a failed save is told and tried again at the next occasion."""
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class Saving:
         self._describe = describe
         self._check = check
         self._done = done
-        self._pending: Pending | None = None
+        self._pending: list[Pending] = []  # on their way, the oldest first
+        self.is_cold = checkpointer is not None  # until `warm`
         self._saved_step = -1
         self._saved_at = time.monotonic()
         spans = [span.value for span in spec.checkpoint.every if span.unit == "s"]
@@ -87,22 +88,34 @@ class Saving:
         return time.monotonic() - self._saved_at >= self._every_seconds
 
     def save(self, state: State, *, metric: float | None = None) -> None:
-        """Stages now, uploads in the background; waits for the save before, if that is still under way."""
+        """Copies and uploads in the background; `fence` before anything but a forward or backward pass."""
         if self._checkpointer is None:
             return
         trained = self._meter.train_seconds
         with self._meter.phase("checkpoint"):
-            self._settle(wait=True)
             meta = {**self._describe, "progress": state.progress.document()}
-            self._pending = self._checkpointer.save(
-                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra
+            pending = self._checkpointer.save(
+                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra, overlap=True
             )
-        self._pending.train_seconds = trained
+        pending.train_seconds = trained
+        self._pending.append(pending)
         self._saved_at = time.monotonic()
-        self._meter.snapshot.checkpoint_stall_seconds += self._pending.stall_seconds
+        self._meter.snapshot.checkpoint_stall_seconds += pending.stall_seconds
+
+    def fence(self) -> None:
+        """Waits for the newest save's copy, when it is not made yet; from here on weights and their state may change."""
+        if self._checkpointer and self._checkpointer.is_copying:
+            with self._meter.phase("checkpoint"):
+                self._meter.snapshot.checkpoint_stall_seconds += self._checkpointer.fence()
+
+    def warm(self, state: State) -> None:
+        """After the first step: makes the first save as quick as the later ones."""
+        if self._checkpointer:
+            self._checkpointer.warm(state.model, state.optimizer, extra=state.extra)
+        self.is_cold = False
 
     def poll(self) -> None:
-        """Learns the outcome of a finished save; never waits."""
+        """Learns the outcome of finished saves; never waits."""
         self._settle(wait=False)
 
     def save_last(self, state: State, *, metric: float | None = None) -> None:
@@ -120,15 +133,18 @@ class Saving:
             self._done(progress)
 
     def _settle(self, *, wait: bool, must_hold: bool = False) -> None:
-        pending = self._pending
-        if pending is None or not (wait or pending.done()):
-            return
-        self._pending = None
+        while self._pending and (wait or self._pending[0].done()):
+            self._settle_one(self._pending.pop(0), must_hold=must_hold)
+
+    def _settle_one(self, pending: Pending, *, must_hold: bool) -> None:
         snapshot = self._meter.snapshot
         try:
             commit = pending.result()
         except FencedError:
             raise
+        except SupersededError as error:
+            self._tell(pending, committed=False, error=str(error))
+            return
         except StorageError as error:
             snapshot.checkpoint_failures += 1
             self._tell(pending, committed=False, error=str(error))

@@ -5,6 +5,7 @@ between two batches (dropout, augmentation), because the loader seeds the genera
 """
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from ktrain.errors import SpecError
+from ktrain.errors import SpecError, SupersededError
 from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Profile
@@ -34,6 +35,8 @@ from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.vote import Vote
 from ktrain_trainer.world import World
+
+log = logging.getLogger("ktrain")
 
 LOG_EVERY = 10  # steps between two records of the training curve
 
@@ -226,7 +229,8 @@ class ScriptCheckpoint:
         self._parts: dict[str, Any] = {**({"loader": loader} if loader is not None else {}), **more}
         self._saved_at = time.monotonic()
         self._saved_step = -1
-        self._pending: Pending | None = None
+        self._pending: list[Pending] = []
+        self._is_cold = True
         where = run._place
         self._checkpointer = (
             place.checkpointer(where, run._world, retention=Retention(last=keep_last)) if where.storage else None
@@ -257,6 +261,9 @@ class ScriptCheckpoint:
 
         Several ranks hear of a request through `should_stop` or `stop_if_asked`.
         """
+        if self._is_cold and self._checkpointer:
+            self._checkpointer.warm(self._model, self._optimizer)
+        self._is_cold = False
         is_asked = self._run._vote.saves()
         if self.due() or is_asked:
             self.save()
@@ -270,19 +277,22 @@ class ScriptCheckpoint:
             return
         trained = self._run._meter.train_seconds
         with self._run._meter.phase("checkpoint"):
-            self._settle(wait=True)
             meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
-            self._pending = self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta)
-            self._pending.train_seconds = trained
+            self._pending.append(self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta))
+            self._pending[-1].train_seconds = trained
             self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
             self._settle(wait=wait)
 
     def _settle(self, *, wait: bool) -> None:
-        pending = self._pending
-        if pending is None or not (wait or pending.done()):
+        while self._pending and (wait or self._pending[0].done()):
+            self._settle_one(self._pending.pop(0))
+
+    def _settle_one(self, pending: Pending) -> None:
+        try:
+            commit = pending.result()
+        except SupersededError as error:
+            log.warning("%s", error)
             return
-        self._pending = None
-        commit = pending.result()
         self._run._meter.snapshot.checkpoint_step = commit.step
         self._run._meter.snapshot.checkpoint_at = time.time()
         self._run._meter.snapshot.committed_seconds = pending.train_seconds
