@@ -47,13 +47,13 @@ class Seaweed:
 
 
 @contextmanager
-def seaweed() -> Iterator[Seaweed]:
-    """Starts it and makes the bucket; ends it by its id."""
+def seaweed(*, volume_mib: int = 64) -> Iterator[Seaweed]:
+    """Starts it and makes the bucket; ends it by its id. It has room for 50 volumes."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_RAM if _RAM.is_dir() else None)))
         ports = _free_ports(2 * len(_SERVICES))
         log = stack.enter_context((folder / "log").open("wb"))
-        process = subprocess.Popen(_command(folder, ports), stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(_command(folder, ports, volume_mib), stdout=log, stderr=log, cwd=folder)
         try:
             server = Seaweed(ports[2 * _SERVICES.index("s3")])
             _wait(server, process, folder / "log")
@@ -66,7 +66,7 @@ def seaweed() -> Iterator[Seaweed]:
                 socket_file.unlink(missing_ok=True)
 
 
-def _command(folder: Path, ports: list[int]) -> list[str]:
+def _command(folder: Path, ports: list[int], volume_mib: int) -> list[str]:
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}],
@@ -80,7 +80,7 @@ def _command(folder: Path, ports: list[int]) -> list[str]:
     return [
         str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={folder}/s3.json", "-volume.max=50",
-        "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
+        f"-master.volumeSizeLimitMB={volume_mib}", "-master.telemetry=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock",
         *(option for pair in given for option in pair),
     ]  # fmt: skip

@@ -33,11 +33,16 @@ def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> me
         raise DamagedError(f"{storage.url}/{item.key} is missing") from error
     except ShortRead as error:
         raise DamagedError(f"{storage.url}/{item.key} is truncated: {item.size} bytes were written") from error
+    check_blocks(storage.url, item, begin, data)
+    return data
+
+
+def check_blocks(url: str, item: ObjectEntry, begin: int, data: memoryview) -> None:
+    """Compares an object's bytes from `begin`, where a block begins, with its checksums; DamagedError names the block."""
     first = begin // item.block_size
     found = block_checksums(data, item.block_size)
     for number, (ours, theirs) in enumerate(zip(found, item.checksums[first:], strict=False), first):
         if ours != theirs:
             raise DamagedError(
-                f"{storage.url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
+                f"{url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
             )
-    return data

@@ -48,13 +48,14 @@ class Tiny(Optimizer):
 
 
 def build(mode: str, optimizer: str = "adamw", *, size: int = 1, start: float = 1.0) -> tuple[nn.Module, Optimizer]:
-    """A model with known values, plain or sharded by FSDP2, and an optimizer over its parameters."""
+    """A model with known values, plain, sharded by FSDP2, or so in groups of two (hsdp), and its optimizer."""
     model: nn.Module = Net()
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             parameter.copy_(ramp(parameter, start + number))
-    if mode == "fsdp":
-        mesh = init_device_mesh("cpu", (size,))
+    if mode != "plain":
+        shape, names = ((size,), ("shard",)) if mode == "fsdp" else ((size // 2, 2), ("copy", "shard"))
+        mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
         fully_shard(model, mesh=mesh)
     return model, make_optimizer(optimizer, model)
 

@@ -3,8 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
+
+import torch.distributed as dist
 
 from ktrain.errors import StorageError
 from ktrain.history import Token, claim_epoch
@@ -65,6 +68,17 @@ def restore_all(rank: Rank, urls: list[str], mode: str, optimizer: str = "adamw"
         train(model, made, range(restored.step, restored.step + 1))
         found.append(digests(model, made))
     return found
+
+
+def restore_together(rank: Rank, url: str, mode: str) -> tuple[dict[str, str], list[str], Any]:
+    """Restores with a group to pass bytes on; returns the state, this rank's reads, and why it fell back."""
+    rank.join_gloo()
+    world = replace(world_of(rank), group=dist.group.WORLD)
+    storage = FaultyStorage(open_storage(url), refuse, at=1 << 30, only="read ")
+    model, made = build(mode, "adamw", size=rank.size, start=99.0)
+    restored = Checkpointer(storage, Token(1, 1), world, run="run", options=SMALL).restore(model, made)
+    assert restored is not None
+    return digests(model, made), storage.calls, restored.fell_back
 
 
 def save_and_fall(

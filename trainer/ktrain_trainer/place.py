@@ -79,7 +79,7 @@ def checkpointer(place: Place, world: World, *, retention: Retention) -> Checkpo
 
 def gang(world: World) -> checkpoint.World:
     """The ranks as checkpoints see them."""
-    return checkpoint.World(world.rank, world.size, world.store, world.agree)
+    return checkpoint.World(world.rank, world.size, world.store, world.agree, world.control)
 
 
 def write_done(place: Place, progress: Progress, *, duration: str | None) -> None:

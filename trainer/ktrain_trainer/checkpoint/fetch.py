@@ -1,94 +1,90 @@
 """Reading the bytes that this rank needs, each block checked before anything is made of it."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from math import prod
 from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ktrain.checkpoints.boxes import Box, intersect
 from ktrain.checkpoints.dtypes import ITEM_BYTES
-from ktrain.checkpoints.manifest import Chunk, Manifest, ObjectEntry, TensorEntry
-from ktrain.checkpoints.read import read_blocks
-from ktrain.storage import Storage
+from ktrain.checkpoints.manifest import Manifest, ObjectEntry
+from ktrain.checkpoints.read import check_blocks, read_blocks
+from ktrain.storage import Data, Storage
+from ktrain_trainer.checkpoint.reads import Read, Wanted, plan_reads
+from ktrain_trainer.checkpoint.world import World
 
-_READS: Final = 4  # objects at a time, for each rank
+_READS: Final = 16  # at a time, for each rank
 _NUMPY: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}  # bits are moved, never interpreted
+_WINDOW: Final = 4  # messages on their way before the oldest is waited for
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A part of a stored tensor."""
+class Fetch:
+    """The wanted parts as new tensors in host memory. Call `read`, and when all ranks have, `pass_on`, then `tensors`."""
 
-    entry: TensorEntry
-    box: Box
+    def __init__(self, storage: Storage, manifest: Manifest, wanted: Mapping[str, Wanted], world: World) -> None:
+        self._storage, self._manifest, self._wanted, self._world = storage, manifest, wanted, world
+        self._targets = {name: np.empty(it.box.size, _NUMPY[ITEM_BYTES[it.entry.dtype]]) for name, it in wanted.items()}
+        self._reads = plan_reads(manifest, wanted, self._targets)
+        self._to_pass: dict[Read, Data] = {}
+
+    def read(self) -> None:
+        """This rank's own reads; DamagedError names the object and what is wrong with it."""
+        own = [read for read in self._reads if read.reader == self._world.rank]
+        with ThreadPoolExecutor(_READS, "ktrain-read") as pool:
+            for read, data in zip(own, pool.map(self._read, own), strict=True):
+                if len(read.ranks) > 1:
+                    self._to_pass[read] = data
+
+    def pass_on(self) -> None:
+        """Gives the others what they want of it, and takes what they have read: each byte leaves the storage once."""
+        sent: list[dist.Work] = []
+        for read in self._reads:
+            if len(read.ranks) == 1:
+                continue
+            if read.reader == self._world.rank:
+                sent += self._send(read)
+                self._drain(sent, _WINDOW * len(read.ranks))
+            else:
+                data = torch.empty(read.size_bytes, dtype=torch.uint8)
+                dist.recv(data, read.reader, group=self._world.group)
+                view = data.numpy().data
+                check_blocks(self._storage.url, self._object(read), read.begin, view)
+                _place(read, view)
+        self._drain(sent, 0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was fetched."""
+        return {name: _as_tensor(self._targets[name], want.entry.dtype) for name, want in self._wanted.items()}
+
+    def _read(self, read: Read) -> Data:
+        data = read_blocks(self._storage, self._object(read), read.begin, read.end)
+        _place(read, data)
+        return data
+
+    def _send(self, read: Read) -> Iterator[dist.Work]:
+        data = torch.frombuffer(bytearray(self._to_pass.pop(read)), dtype=torch.uint8)
+        for rank in read.ranks:
+            if rank != self._world.rank and (work := dist.isend(data, rank, group=self._world.group)):
+                yield work
+
+    def _drain(self, sent: list[dist.Work], most: int) -> None:
+        while len(sent) > most:
+            sent.pop(0).wait()
+
+    def _object(self, read: Read) -> ObjectEntry:
+        return self._manifest.objects[read.object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """Bytes [begin, end) of an object hold rows that go, in part, into a target."""
-
-    begin: int
-    end: int
-    rows: Box  # what those bytes hold
-    shared: Box  # what of it is wanted
-    target: NDArray[Any]
-    origin: tuple[int, ...]  # of the target
-
-
-def fetch(storage: Storage, manifest: Manifest, wanted: Mapping[str, Wanted]) -> dict[str, Tensor]:
-    """The wanted parts as new tensors in host memory; DamagedError names the object and what is wrong with it."""
-    targets = {name: np.empty(want.box.size, _NUMPY[ITEM_BYTES[want.entry.dtype]]) for name, want in wanted.items()}
-    moves: dict[int, list[_Move]] = defaultdict(list)
-    for name, want in wanted.items():
-        for chunk in want.entry.chunks:
-            if shared := intersect(chunk.box, want.box):
-                moves[chunk.object].append(_move(chunk, shared, want, targets[name]))
-    with ThreadPoolExecutor(_READS, "ktrain-read") as pool:
-        list(pool.map(lambda index: _fill(storage, manifest.objects[index], moves[index]), sorted(moves)))
-    return {name: _as_tensor(targets[name], want.entry.dtype) for name, want in wanted.items()}
-
-
-def _move(chunk: Chunk, shared: Box, want: Wanted, target: NDArray[Any]) -> _Move:
-    item = ITEM_BYTES[want.entry.dtype]
-    if not chunk.size:
-        return _Move(chunk.begin, chunk.end, chunk.box, shared, target, want.box.offset)
-    row = prod(chunk.size[1:]) * item
-    begin = chunk.begin + (shared.offset[0] - chunk.offset[0]) * row
-    rows = Box((shared.offset[0], *chunk.offset[1:]), (shared.size[0], *chunk.size[1:]))
-    return _Move(begin, begin + shared.size[0] * row, rows, shared, target, want.box.offset)
-
-
-def _fill(storage: Storage, item: ObjectEntry, moves: list[_Move]) -> None:
-    for begin, end, inside in _runs(item, moves):
-        data = read_blocks(storage, item, begin, end)
-        for move in inside:
-            rows = np.frombuffer(data[move.begin - begin : move.end - begin], move.target.dtype).reshape(move.rows.size)
-            move.target[move.shared.slices(move.origin)] = rows[move.shared.slices(move.rows.offset)]
-
-
-def _runs(item: ObjectEntry, moves: list[_Move]) -> Iterator[tuple[int, int, list[_Move]]]:
-    """Neighbouring moves together, widened to whole blocks: only those have a checksum."""
-    block = item.block_size
-    pending: list[_Move] = []
-    begin = end = 0
-    for move in sorted(moves, key=lambda move: move.begin):
-        first, last = move.begin // block * block, min(-(-move.end // block) * block, item.size)
-        if pending and first <= end:
-            end = max(end, last)
-        else:
-            if pending:
-                yield begin, end, pending
-            pending, begin, end = [], first, last
-        pending.append(move)
-    if pending:
-        yield begin, end, pending
+def _place(read: Read, data: Data) -> None:
+    view = memoryview(data)
+    for move in read.moves:
+        part = view[move.begin - read.begin : move.end - read.begin]
+        rows = np.frombuffer(part, move.target.dtype).reshape(move.rows.size)
+        move.target[move.shared.slices(move.origin)] = rows[move.shared.slices(move.rows.offset)]
 
 
 def _as_tensor(array: NDArray[Any], dtype: str) -> Tensor:

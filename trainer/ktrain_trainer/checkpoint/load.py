@@ -14,8 +14,9 @@ from ktrain.errors import CheckpointError, CheckpointMismatchError, KtrainError,
 from ktrain.history import Commit, Head, read_head
 from ktrain.history.model import decode_head, encode_head
 from ktrain.storage import Storage
-from ktrain_trainer.checkpoint.fetch import Wanted, fetch
-from ktrain_trainer.checkpoint.sharding import dtype_name, local_part
+from ktrain_trainer.checkpoint.fetch import Fetch
+from ktrain_trainer.checkpoint.reads import Wanted
+from ktrain_trainer.checkpoint.sharding import dtype_name, holders_of, local_part
 from ktrain_trainer.checkpoint.world import World, get_json, reaching_peers, set_json, wait_for_key
 
 _HEAD_SECONDS: Final = 600
@@ -69,13 +70,12 @@ def load_newest(
     """Tries commits from the last to the first; damage on any rank makes all ranks go on to the next."""
     fell_back: list[str] = []
     for commit in reversed(commits):
-        base = world.next_base("restore")
-        found = _attempt(storage, commit, describe, may_cast=may_cast)
-        failure = _joint_failure(found if isinstance(found, KtrainError) else None, world, base)
+        attempt = _Attempt(storage, commit, world)
+        failure = _jointly(lambda: attempt.read(describe, may_cast=may_cast), world)  # noqa: B023  -- called at once
+        if failure is None and world.group is not None:
+            failure = _jointly(attempt.fetched.pass_on, world)
         if failure is None:
-            assert isinstance(found, tuple)
-            manifest, targets, scratch = found
-            return Loaded(commit, manifest, targets, scratch, tuple(fell_back))
+            return Loaded(commit, attempt.manifest, attempt.targets, attempt.fetched.tensors(), tuple(fell_back))
         if failure["kind"] != DamagedError.__name__:
             _raise(failure)
         fell_back.append(f"step {commit.step}: {failure['error']}")
@@ -83,19 +83,28 @@ def load_newest(
     raise CheckpointError(f"{storage.url}: none of {len(commits)} checkpoints is whole: {reasons}")
 
 
-def _attempt(
-    storage: Storage, commit: Commit, describe: Describe, *, may_cast: bool
-) -> tuple[Manifest, Mapping[str, Tensor], Mapping[str, Tensor]] | KtrainError:
-    try:
-        manifest = read_manifest(storage, commit)
-        targets = describe(manifest)
-        wanted = {name: _wanted(manifest, name, tensor, may_cast=may_cast) for name, tensor in targets.items()}
-        return manifest, targets, fetch(storage, manifest, wanted)
-    except StorageError as error:  # the other ranks must hear of it before anyone acts on it
-        return error
+class _Attempt:
+    """One commit on its way into scratch memory."""
+
+    manifest: Manifest
+    targets: Mapping[str, Tensor]
+    fetched: Fetch
+
+    def __init__(self, storage: Storage, commit: Commit, world: World) -> None:
+        self._storage, self._commit, self._world = storage, commit, world
+
+    def read(self, describe: Describe, *, may_cast: bool) -> None:
+        self.manifest = manifest = read_manifest(self._storage, self._commit)
+        self.targets = describe(manifest)
+        wanted = {
+            name: _wanted(manifest, name, tensor, self._world, may_cast=may_cast)
+            for name, tensor in self.targets.items()
+        }
+        self.fetched = Fetch(self._storage, manifest, wanted, self._world)
+        self.fetched.read()
 
 
-def _wanted(manifest: Manifest, name: str, tensor: Tensor, *, may_cast: bool) -> Wanted:
+def _wanted(manifest: Manifest, name: str, tensor: Tensor, world: World, *, may_cast: bool) -> Wanted:
     entry = manifest.find(name)
     if entry is None:
         raise CheckpointMismatchError(f"the checkpoint has no tensor {name}")
@@ -109,11 +118,18 @@ def _wanted(manifest: Manifest, name: str, tensor: Tensor, *, may_cast: bool) ->
         raise CheckpointMismatchError(
             f"{name} is {entry.dtype} in the checkpoint, but {dtype_name(tensor)} in this job; a changed dtype needs a new run"
         )
-    return Wanted(entry, local_part(tensor)[1])
+    ranks = holders_of(tensor, rank=world.rank, world_size=world.size) if world.group is not None else (world.rank,)
+    return Wanted(entry, local_part(tensor)[1], ranks)
 
 
-def _joint_failure(error: KtrainError | None, world: World, base: str) -> dict[str, Any] | None:
+def _jointly(act: Callable[[], None], world: World) -> dict[str, Any] | None:
     """None when all ranks succeeded, else the same failure on all of them."""
+    base = world.next_base("restore")
+    error: KtrainError | None = None
+    try:
+        act()
+    except StorageError as caught:  # the other ranks must hear of it before anyone acts on it
+        error = caught
     message = {"kind": _kind(error), "error": str(error)} if error else None
     if world.store is None:
         return message

@@ -61,6 +61,22 @@ def local_part(tensor: Tensor) -> tuple[Tensor, Box]:
     return local.detach(), box
 
 
+def holders_of(tensor: Tensor, *, rank: int, world_size: int) -> tuple[int, ...]:
+    """The ranks that hold the same part of the tensor as this one, this one among them, in order."""
+    if not is_sharded(tensor):
+        return tuple(range(world_size))
+    coordinate = tensor.device_mesh.get_coordinate()
+    if coordinate is None or not local_part(tensor)[1].numel:
+        return (rank,)
+    from torch.distributed.tensor import Replicate
+
+    at = tuple(
+        slice(None) if isinstance(placement, Replicate) else here
+        for here, placement in zip(coordinate, tensor.placements, strict=True)
+    )
+    return tuple(sorted(tensor.device_mesh.mesh[at].flatten().tolist()))
+
+
 def box_at(shape: Shape, mesh: Shape, coordinate: Sequence[int], placements: "Sequence[Placement]") -> Box:
     """The part at one place of the mesh: each sharding dimension cuts what the ones before it left, like torch.chunk."""
     from torch.distributed.tensor import Replicate, Shard

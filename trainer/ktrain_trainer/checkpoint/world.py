@@ -28,6 +28,9 @@ class World:
     size: int = 1
     store: Store | None = None  # needed from two ranks on; its keys must be of this epoch alone
     agree: Callable[[bool], bool] = field(default=bool)
+    group: Any = (
+        None  # a gloo process group, through which ranks pass on what they have read; None: each reads for itself
+    )
     _rounds: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
     _number: int = field(default=0, init=False, repr=False)
 
