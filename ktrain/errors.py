@@ -77,6 +77,12 @@ class CheckpointError(StorageError):
     """A checkpoint cannot be written, or none that is whole can be read."""
 
 
+class FullError(CheckpointError):
+    """A run is at its end, and there is no room for what it has come to."""
+
+    exit = Exit.FULL  # training it all again would end the same way
+
+
 class CheckpointMismatchError(CheckpointError):
     """A checkpoint is whole, but not one of this model, this optimizer or this version of ktrain."""
 

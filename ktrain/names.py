@@ -68,6 +68,7 @@ class Exit(IntEnum):
     DATA = 66  # data is missing
     EXHAUSTED = 69  # given up: too many failures since the newest commit
     USER = 70  # user code failed while training
+    FULL = 73  # storage has no room for the last checkpoint
     NONFINITE = 76  # the loss is not finite
     KILLED = 137  # SIGKILL, usually out of memory
     PREEMPTED = 143  # SIGTERM, after a committed checkpoint
@@ -82,7 +83,7 @@ class Exit(IntEnum):
         return self in PERMANENT
 
 
-PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.EXHAUSTED, Exit.USER, Exit.NONFINITE})
+PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.EXHAUSTED, Exit.USER, Exit.FULL, Exit.NONFINITE})
 
 
 class CliExit(IntEnum):

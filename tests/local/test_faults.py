@@ -1,6 +1,7 @@
 """`ktrain run` when everything is killed, storage is full, damaged, gone, or S3."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -82,8 +83,14 @@ def test_a_full_disk_costs_a_sentence_and_nothing_that_was_saved(folder: Path) -
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside],
         cwd=folder, capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
-    assert "the disk is full; free some space or choose another storage.url" in done.stderr
-    assert "failed after" in done.stderr
+    assert (
+        "the disk is full; free some space or choose another storage.url (a checkpoint takes 52.5 KiB, " in done.stderr
+    )
+    assert re.search(
+        r"failed after .*: full \(exit 73\) on rank \d: the last checkpoint, of step 160, could not", done.stderr
+    )
+    assert "restart" not in done.stderr  # the same end would be trained for again
+    assert done.stderr.count("start step=") == 1
     assert "Traceback" not in done.stderr
     (folder / "runs").rmdir()
     shutil.move(folder / "kept", folder / "runs")

@@ -33,6 +33,7 @@ from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
 from ktrain_trainer.profiler import Profiler
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
+from ktrain_trainer.room import free_bytes
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
 from ktrain_trainer.sinks import Facts, Sink, open_sinks
@@ -109,7 +110,8 @@ def assemble(
 
     saving = Saving(
         spec, world, _checkpointer(spec, world, place), journal, meter,
-        describe=described, check=check, done=lambda progress: write_done(place, progress, duration=str(spec.duration)) if place.storage else None,
+        describe=described, check=check, free=lambda: free_bytes(place.storage.url) if place.storage else None,
+        done=lambda progress: write_done(place, progress, duration=str(spec.duration)) if place.storage else None,
     )  # fmt: skip
     return Run(
         spec,

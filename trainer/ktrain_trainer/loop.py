@@ -268,7 +268,8 @@ def _finish(run: Run) -> None:
     if run.is_stopping:
         run.journal.write("stop", progress, reason="signal" if run.stop.is_set else "a peer was told to go")
     with run.meter.phase("checkpoint"):
-        run.saving.save_last(run.state, metric=_metric(run) if progress.evaluated_step == progress.step else None)
+        metric = _metric(run) if progress.evaluated_step == progress.step else None
+        run.saving.save_last(run.state, metric=metric, is_end=not run.is_stopping)
     run.profiler.close(hurry=run.is_stopping)
     if run.compiled:
         run.compiled.close()

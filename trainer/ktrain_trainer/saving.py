@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ktrain.errors import CheckpointError, FencedError, StorageError
+from ktrain.errors import CheckpointError, FencedError, FullError, StorageError
 from ktrain.spec import Trainer
+from ktrain_trainer import room
 from ktrain_trainer.checkpoint import Checkpointer, Pending
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import passed
@@ -42,8 +43,12 @@ class Saving:
         describe: Mapping[str, Any],
         check: Callable[[Mapping[str, Any]], None],
         done: Callable[[Progress], None],
+        free: Callable[[], int | None],
     ) -> None:
-        """describe: what every manifest says beside the progress; check: raises when a manifest does not fit this run."""
+        """describe: what every manifest says beside the progress; check: raises when a manifest does not fit this run.
+
+        free: bytes that storage has left; None where nobody can say.
+        """
         self._spec = spec
         self._world = world
         self._checkpointer = checkpointer
@@ -52,6 +57,7 @@ class Saving:
         self._describe = describe
         self._check = check
         self._done = done
+        self._free = free
         self._pending: Pending | None = None
         self._saved_step = -1
         self._saved_at = time.monotonic()
@@ -105,21 +111,24 @@ class Saving:
         """Learns the outcome of a finished save; never waits."""
         self._settle(wait=False)
 
-    def save_last(self, state: State, *, metric: float | None = None) -> None:
-        """One commit of exactly this step, waited for; raises StorageError when it cannot be made."""
+    def save_last(self, state: State, *, metric: float | None = None, is_end: bool = False) -> None:
+        """One commit of exactly this step, waited for; raises StorageError when it cannot be made.
+
+        is_end: of the run, and not because of a stop: what has no room now would be trained again for nothing.
+        """
         if self._checkpointer is None:
             return
         self._settle(wait=True)
         if self._saved_step != state.progress.step:
             self.save(state, metric=metric)
-            self._settle(wait=True, must_hold=True)
+            self._settle(wait=True, must_hold=True, is_end=is_end)
 
     def mark_done(self, progress: Progress) -> None:
         """The completion marker: a pod that comes later does not wait for peers that have left."""
         if self._world.is_first:
             self._done(progress)
 
-    def _settle(self, *, wait: bool, must_hold: bool = False) -> None:
+    def _settle(self, *, wait: bool, must_hold: bool = False, is_end: bool = False) -> None:
         pending = self._pending
         if pending is None or not (wait or pending.done()):
             return
@@ -131,11 +140,15 @@ class Saving:
             raise
         except StorageError as error:
             snapshot.checkpoint_failures += 1
-            self._tell(pending, committed=False, error=str(error))
+            free = self._free()
+            is_full = room.is_full(error, needed=pending.size_bytes, free=free)
+            why = room.tell(error, needed=pending.size_bytes, free=free) if is_full else str(error)
+            self._tell(pending, committed=False, error=why)
             if must_hold:
-                raise CheckpointError(
-                    f"the last checkpoint, of step {pending.step}, could not be written: {error}"
-                ) from error
+                told = f"the last checkpoint, of step {pending.step}, could not be written: {why}"
+                # A failed save fails on all ranks, but not all see why; one that came back would train it all again.
+                is_vain = is_end and not self._world.agree(not is_full)
+                raise (FullError if is_vain else CheckpointError)(told) from error
             return
         self._saved_step = commit.step
         snapshot.checkpoints += 1
