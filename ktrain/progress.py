@@ -1,6 +1,7 @@
 """A picture of the job as text: one line for logs. Pure."""
 
 from ktrain.picture import Picture
+from ktrain.units import counted
 
 
 def line(picture: Picture, *, now: float) -> str:
@@ -18,7 +19,7 @@ def line(picture: Picture, *, now: float) -> str:
         parts.append(f"ETA {length(first['eta_seconds'])}")
     parts.append(saved(picture, now=now))
     if picture.restarts:
-        parts.append(f"{picture.restarts} restart{'s' if picture.restarts > 1 else ''}")
+        parts.append(f"{counted(picture.restarts, 'restart')}")
     return "  ".join(part for part in parts if part)
 
 

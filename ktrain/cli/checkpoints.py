@@ -13,6 +13,7 @@ import typer
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Sets, Timeout, say, seconds, show
 from ktrain.errors import ClusterError, MissingError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.history import Commit, Head
@@ -116,7 +117,7 @@ def export(
             {"step": commit.step, "files": files, "tensors": len(wanted), "bytes": sum(it.size for it in parts)}, output
         )
         return CliExit.OK
-    say(f"step {commit.step}: {len(wanted)} tensors, {format_bytes(sum(it.size for it in parts))}")
+    say(f"step {commit.step}: {counted(len(wanted), 'tensor')}, {format_bytes(sum(it.size for it in parts))}")
     for name in files:
         typer.echo(name)
     return CliExit.OK
@@ -152,7 +153,9 @@ def prune(
         say("nothing was deleted")
         return CliExit.OK
     done = act(storage, wanted)
-    say(f"deleted {len(done.removed)} checkpoints and {len(done.orphans)} leftovers of interrupted saves")
+    say(
+        f"deleted {counted(len(done.removed), 'checkpoint')} and {counted(len(done.orphans), 'leftover')} of interrupted saves"
+    )
     return CliExit.OK
 
 

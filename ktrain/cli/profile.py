@@ -8,6 +8,7 @@ import typer
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
 from ktrain.errors import ClusterError, SpecError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.storage import Storage
@@ -34,7 +35,9 @@ def command(
     job = find_job(cluster, where, name)
     pods, per_pod = running_pods(cluster, where, name), spec_of(cluster, job).spec.ranks_per_node
     if rank >= len(pods) * per_pod:
-        raise SpecError(f"--rank {rank}: job {name} has {len(pods)} running pods of {per_pod} ranks, counted from 0")
+        raise SpecError(
+            f"--rank {rank}: job {name} has {counted(len(pods), 'running pod')} of {counted(per_pod, 'rank')}, counted from 0"
+        )
     (answer,) = ask(cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
     if not answer.ok:
         raise ClusterError(f"no profile was taken: {answer.message}")

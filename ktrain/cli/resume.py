@@ -6,6 +6,7 @@ import typer
 
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, program, say, show
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 
 def command(
@@ -27,5 +28,5 @@ def command(
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
     when = f"waits for admission to queue {queue_of(job)}, to run again" if queue_of(job) else "may run again,"
-    say(f"job {name} {when} on {wanted} node{'s' if wanted > 1 else ''}\n  next: {program()} status {name} -n {where}")
+    say(f"job {name} {when} on {counted(wanted, 'node')}\n  next: {program()} status {name} -n {where}")
     return CliExit.OK
