@@ -78,8 +78,13 @@ class JobSpec(Model):
 
     @model_validator(mode="after")
     def _tune_measures_something(self) -> Self:
-        if self.tune and self.trainer and not self.trainer.data.has_val:
-            raise ValueError(f"tune.metric is {self.tune.metric}, but there is no trainer.data.val; add it")
+        if self.tune and self.trainer and not self.trainer.evaluates:
+            missing = (
+                "eval.maxSamples is 0; raise it"
+                if self.trainer.data.has_val
+                else "there is no trainer.data.val; add it"
+            )
+            raise ValueError(f"tune.metric is {self.tune.metric}, but {missing}")
         return self
 
     @model_validator(mode="after")

@@ -95,7 +95,7 @@ def assemble(
     if train_mode := getattr(optimizer, "train", None):  # schedule-free ones: they are saved as they train
         train_mode()
     train = _train_feed(parts.train, spec)
-    val = _val_feed(parts.val, spec) if parts.val else None
+    val = _val_feed(parts.val, spec) if parts.val and spec.eval.max_samples != 0 else None
     length = Length.of(spec.duration, num_samples=train.num_samples)
     about = _about(spec, world, length, place)
     described = {"about": about, "spec": dict(document or {}), "data": data.fingerprint(parts.train.fetch.source)}

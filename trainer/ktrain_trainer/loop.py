@@ -37,7 +37,7 @@ def train(run: Run) -> None:
     if run.watched or run.metrics:
         check_monitors(run.watched, metric_names(run))
     run.model.train()
-    if run.progress.owes_eval and not run.is_stopping:
+    if run.progress.owes_eval and run.val and not run.is_stopping:
         _evaluate(run)
     run.meter.enter("train")
     try:
