@@ -168,14 +168,11 @@ def now(
     output: Output = Format.text,
 ) -> int:
     """Ask a running job in the cluster for a checkpoint, and wait until it is committed."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, running_pods
+    from ktrain.jobs.find import reach_job, running_pods
     from ktrain.request import Ask
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     pods = running_pods(cluster, where, name)[:1]
     answer = ask(cluster, job, pods, Ask.CHECKPOINT, timeout=seconds(timeout))[0]
     if not answer.ok:
@@ -203,12 +200,11 @@ def _none(storage: "Storage", step: int | None) -> str:
 
 
 def _in_cluster(name: str, namespace: str | None, context: str | None) -> "Storage":
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job
+    from ktrain.jobs.find import reach_job
     from ktrain.jobs.reach import run_storage
 
-    cluster = Cluster.connect(context=context)
-    return run_storage(cluster, find_job(cluster, namespace or cluster.namespace, name))
+    cluster, _, job = reach_job(name, namespace=namespace, context=context)
+    return run_storage(cluster, job)
 
 
 def _verify(storage: "Storage", commit: "Commit", *, quiet: bool) -> dict[str, Any]:

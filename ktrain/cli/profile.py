@@ -24,15 +24,12 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Record the next steps of one rank with torch's profiler, while it trains on, as trainer.profile says."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, running_pods, spec_of
+    from ktrain.jobs.find import reach_job, running_pods, spec_of
     from ktrain.jobs.reach import run_storage
     from ktrain.request import Ask
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     pods, per_pod = running_pods(cluster, where, name), spec_of(cluster, job).spec.ranks_per_node
     if rank >= len(pods) * per_pod:
         raise SpecError(

@@ -17,13 +17,10 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Give a suspended job its pods again; it goes on with the step after its last commit."""
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job, queue_of
+    from ktrain.jobs.find import queue_of, reach_job
     from ktrain.jobs.pause import resume
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     wanted = resume(cluster, job, nodes=nodes)
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
