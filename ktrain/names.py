@@ -149,6 +149,7 @@ class Metric(StrEnum):
     CHECKPOINT_TIMESTAMP = "ktrain_checkpoint_last_timestamp_seconds"
     CHECKPOINT_STALL_SECONDS = "ktrain_checkpoint_stall_seconds_total"
     CHECKPOINT_SECONDS = "ktrain_checkpoint_seconds_total"
+    CHECKPOINT_INTERVAL_SECONDS = "ktrain_checkpoint_interval_seconds"
     CHECKPOINTS = "ktrain_checkpoints_total"
     CHECKPOINT_FAILURES = "ktrain_checkpoint_failures_total"
     NONFINITE_STEPS = "ktrain_nonfinite_steps_total"

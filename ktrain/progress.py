@@ -34,8 +34,10 @@ def saved(picture: Picture, *, now: float) -> str:
     first = picture.first
     if first.get("checkpoint_step", -1) < 0:
         return "nothing saved yet"
-    age = f" ({length(now - first['checkpoint_at'])} ago)" if first.get("checkpoint_at") else ""
-    return f"saved at {first['checkpoint_step']}{age}"
+    told = [f"{length(now - first['checkpoint_at'])} ago"] if first.get("checkpoint_at") else []
+    if first.get("checkpoint_interval_seconds"):
+        told.append(f"auto: every {length(first['checkpoint_interval_seconds'])}")
+    return f"saved at {first['checkpoint_step']}" + (f" ({', '.join(told)})" if told else "")
 
 
 def length(seconds: float) -> str:

@@ -82,7 +82,7 @@ class Trainer(Model):
         """Lengths, other than those of orders, that mean something only when the data has a length; by key."""
         ema = self.optim.ema
         spans = [("duration", self.duration), ("eval.every", self.eval.every), ("profile.at", self.profile.at)]
-        spans += [("checkpoint.every", span) for span in self.checkpoint.every]
+        spans += [("checkpoint.every", span) for span in self.checkpoint.spans]
         spans += [("optim.ema.every", ema.every)] if ema else []
         spans += [("optim.rules", rule.frozen_until) for rule in self.optim.rules]
         spans += [(f"schedule.{name}", span) for name, span in self.schedule.lengths.items()]

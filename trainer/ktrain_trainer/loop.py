@@ -77,7 +77,7 @@ def _step(run: Run) -> None:
     progress.step += 1
     progress.samples += samples
     progress.tokens += votes.weight
-    run.meter.step_done(progress, samples=samples, tokens=votes.weight)
+    run.saving.step_done(run.meter.step_done(progress, samples=samples, tokens=votes.weight))
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
     if votes.save > 0:
         run.stop.wants_save = False  # whoever asked until now is served by the save that follows

@@ -11,6 +11,7 @@ from torch import nn
 from ktrain.errors import CheckpointError, FencedError, FullError, StorageError
 from ktrain.spec import Trainer
 from ktrain_trainer import room
+from ktrain_trainer.auto_every import AutoEvery
 from ktrain_trainer.checkpoint import Checkpointer, Pending
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import passed
@@ -44,10 +45,11 @@ class Saving:
         check: Callable[[Mapping[str, Any]], None],
         done: Callable[[Progress], None],
         free: Callable[[], int | None],
+        auto: AutoEvery | None = None,
     ) -> None:
         """describe: what every manifest says beside the progress; check: raises when a manifest does not fit this run.
 
-        free: bytes that storage has left; None where nobody can say.
+        free: bytes that storage has left; None where nobody can say. auto: on rank 0, where the run decides when to save.
         """
         self._spec = spec
         self._world = world
@@ -61,8 +63,10 @@ class Saving:
         self._pending: Pending | None = None
         self._saved_step = -1
         self._saved_at = time.monotonic()
-        spans = [span.value for span in spec.checkpoint.every if span.unit == "s"]
+        spans = [span.value for span in spec.checkpoint.spans if span.unit == "s"]
         self._every_seconds = min(spans) if spans and checkpointer else float("inf")
+        self._auto = auto if checkpointer else None
+        self._stall_seconds = 0.0  # of the save that is under way, with the wait for the one before it
 
     def restore(self, state: State) -> Progress | None:
         """The newest whole commit, in place; None when there is none."""
@@ -85,18 +89,24 @@ class Saving:
 
     def is_due(self, before: tuple[int, int, float], progress: Progress, num_samples: int) -> bool:
         """By steps, samples or tokens: the same answer on every rank."""
-        spans = [span for span in self._spec.checkpoint.every if span.unit != "s"]
+        spans = [span for span in self._spec.checkpoint.spans if span.unit != "s"]
         return any(passed(span, before, progress, num_samples=num_samples) for span in spans)
 
     def is_due_by_clock(self) -> bool:
         """By time: rank 0's clock decides for all."""
-        return time.monotonic() - self._saved_at >= self._every_seconds
+        is_time = time.monotonic() - self._saved_at >= self._every_seconds
+        return is_time or (self._auto is not None and self._auto.is_due)
+
+    def step_done(self, seconds: float) -> None:
+        """How long a step took: those beside an upload are slower, which is a part of what it costs."""
+        if self._auto:
+            self._auto.step_done(seconds, is_saving=self._pending is not None)
 
     def save(self, state: State, *, metric: float | None = None) -> None:
         """Stages now, uploads in the background; waits for the save before, if that is still under way."""
         if self._checkpointer is None:
             return
-        trained = self._meter.train_seconds
+        trained, began = self._meter.train_seconds, time.monotonic()
         with self._meter.phase("checkpoint"):
             self._settle(wait=True)
             meta = {**self._describe, "progress": state.progress.document()}
@@ -105,6 +115,9 @@ class Saving:
             )
         self._pending.train_seconds = trained
         self._saved_at = time.monotonic()
+        self._stall_seconds = self._saved_at - began
+        if self._auto:
+            self._auto.began()
         self._meter.snapshot.checkpoint_stall_seconds += self._pending.stall_seconds
 
     def poll(self) -> None:
@@ -140,6 +153,8 @@ class Saving:
             raise
         except StorageError as error:
             snapshot.checkpoint_failures += 1
+            if self._auto:
+                self._auto.failed()
             free = self._free()
             is_full = room.is_full(error, needed=pending.size_bytes, free=free)
             why = room.tell(error, needed=pending.size_bytes, free=free) if is_full else str(error)
@@ -155,10 +170,13 @@ class Saving:
         snapshot.checkpoint_step, snapshot.checkpoint_at = commit.step, time.time()
         snapshot.committed_seconds = pending.train_seconds
         snapshot.checkpoint_seconds += pending.seconds or 0.0
-        self._tell(pending, committed=True)
+        decided: Mapping[str, float] = {}
+        if self._auto:
+            decided = self._auto.committed(stall=self._stall_seconds, upload=pending.seconds or 0.0)
+            snapshot.checkpoint_interval_seconds = self._auto.interval
+        self._tell(pending, committed=True, **decided)
 
-    def _tell(self, pending: Pending, *, committed: bool, error: str | None = None) -> None:
-        fields = {"error": error} if error else {}
+    def _tell(self, pending: Pending, *, committed: bool, **fields: Any) -> None:
         self._journal.write(
             "checkpoint",
             Progress(step=pending.step),
