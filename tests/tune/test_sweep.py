@@ -51,6 +51,11 @@ def test_a_loss_that_is_not_finite_ends_the_sweep(loss: float) -> None:
     assert len(found.points) == 70
 
 
+def test_the_first_losses_are_noise_and_end_no_sweep() -> None:
+    found = analyse(sweep({2: 9.0}), smooth=0.0)
+    assert found.diverged_at == analyse(sweep(), smooth=0.0).diverged_at
+
+
 def test_a_loss_that_never_falls_suggests_nothing() -> None:
     assert analyse([{"lr": rate, "loss": 1.0 + step} for step, rate in enumerate(RATES[:20])]).suggestion is None
     assert analyse(sweep()[:5]).suggestion is None
