@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from ktrain.errors import SpecError
+from ktrain.errors import FencedError, FullError, SpecError, StorageError
 from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Profile
 from ktrain.units import Span
-from ktrain_trainer import failures, place, rng
+from ktrain_trainer import failures, place, rng, room
 from ktrain_trainer.checkpoint import Pending, Retention
 from ktrain_trainer.data import Collate, Fetch, Loader, check_source, to_device
 from ktrain_trainer.journal import Journal
@@ -282,7 +282,14 @@ class ScriptCheckpoint:
         if pending is None or not (wait or pending.done()):
             return
         self._pending = None
-        commit = pending.result()
+        try:
+            commit = pending.result()
+        except FencedError:
+            raise
+        except StorageError as error:
+            if vain := self._in_vain(error, pending):
+                raise vain from error
+            raise
         self._run._meter.snapshot.checkpoint_step = commit.step
         self._run._meter.snapshot.checkpoint_at = time.time()
         self._run._meter.snapshot.committed_seconds = pending.train_seconds
@@ -290,6 +297,15 @@ class ScriptCheckpoint:
             "checkpoint", Progress(step=commit.step), stall_seconds=pending.stall_seconds,
             seconds=pending.seconds, size_bytes=pending.size_bytes, committed=True,
         )  # fmt: skip
+
+    def _in_vain(self, error: StorageError, pending: Pending) -> FullError | None:
+        """A script ends with a save that fails; for want of room the next try would end so too."""
+        assert self._run._place.storage is not None
+        free, needed = room.free_bytes(self._run._place.storage.url), pending.size_bytes
+        if not room.is_full(error, needed=needed, free=free):
+            return None
+        told = room.tell(error, needed=needed, free=free)
+        return FullError(f"the checkpoint of step {pending.step} could not be written: {told}")
 
 
 def init() -> ScriptRun:
