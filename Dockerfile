@@ -15,7 +15,7 @@ RUN python3 -m venv /opt/uv \
 WORKDIR /locked
 COPY pyproject.toml uv.lock ./
 RUN lock() { /opt/uv/bin/uv export --quiet --frozen --no-default-groups --no-emit-project --no-header "$@" >/dev/null; } \
-    && lock --extra trainer --extra track --extra optim --extra data --extra metrics --output-file worker.txt \
+    && lock --extra trainer --extra s3 --extra track --extra optim --extra data --extra metrics --output-file worker.txt \
     && lock --extra controller --output-file controller.txt
 
 FROM ${PYTHON_IMAGE} AS base

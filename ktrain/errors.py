@@ -83,6 +83,10 @@ class FullError(CheckpointError):
     exit = Exit.FULL  # training it all again would end the same way
 
 
+class SupersededError(CheckpointError):
+    """A checkpoint was dropped before its turn came, as a newer one was there: storage is slower than they are made."""
+
+
 class CheckpointMismatchError(CheckpointError):
     """A checkpoint is whole, but not one of this model, this optimizer or this version of ktrain."""
 

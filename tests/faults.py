@@ -1,4 +1,4 @@
-"""A storage that fails, stops or kills its process at a chosen call."""
+"""A storage that fails, waits, stops or kills its process at a chosen call."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ class FaultyStorage:
     def __init__(
         self,
         storage: Storage,
-        fail: Callable[[], NoReturn],
+        fail: Callable[[], object],
         *,
         at: int = 0,
         after: bool = False,
@@ -50,7 +50,7 @@ class FaultyStorage:
     def get(self, key: str) -> tuple[bytes, str]:
         return self._do(f"get {key}", lambda: self._storage.get(key))
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         return self._do(f"read {key}", lambda: self._storage.read(key, begin, end))
 
     def stat(self, key: str) -> Stat | None:

@@ -44,7 +44,7 @@ class Storage(Protocol):
     def get(self, key: str) -> tuple[bytes, str]:
         """The whole object and its tag."""
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         """Bytes [begin, end) of the object; ShortRead when it is shorter."""
 
     def stat(self, key: str) -> Stat | None:

@@ -1,4 +1,4 @@
-"""Objects in an S3 bucket, through boto3; the only module that may import it."""
+"""Objects in an S3 bucket."""
 
 import os
 import threading
@@ -14,7 +14,9 @@ from ktrain.errors import Conflict, NotFound, ShortRead, StorageError
 from ktrain.storage.base import Data, Stat
 from ktrain.storage.keys import RESERVED, check_folder, check_key, check_prefix
 from ktrain.storage.retry import Retry
-from ktrain.storage.s3errors import UnsupportedError, explain
+from ktrain.storage.s3bulk import LEAST_BYTES
+from ktrain.storage.s3client import Body, Clients, connect
+from ktrain.storage.s3errors import UnsupportedError
 from ktrain.storage.s3requests import Requests
 
 T = TypeVar("T")
@@ -36,12 +38,14 @@ class S3Storage:
         region: str | None = None,
         ca_bundle: str | None = None,
         retry: Retry | None = None,
+        native: bool = True,
     ) -> None:
+        """native: large bodies through obstore, where it is installed."""
         self._bucket, self._prefix = bucket, check_folder(prefix)
         self._endpoint, self._region, self._ca_bundle = endpoint, region, ca_bundle
-        self._retry = retry or Retry()
+        self._retry, self._native = retry or Retry(), native
         self._lock = threading.Lock()
-        self._made: tuple[Any, Requests] | None = None
+        self._made: tuple[Clients, Requests] | None = None
         self._made_by = 0  # process id
 
     @classmethod
@@ -105,17 +109,19 @@ class S3Storage:
 
         return self._call("read", key, get)
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         """Bytes [begin, end) of the object."""
         place = self._place(check_key(key))
+        bulk = self._clients.bulk if end - begin >= LEAST_BYTES else None
 
-        def read() -> bytes:
+        def read() -> Data:
             answer = self._client.get_object(**place, Range=f"bytes={begin}-{end - 1}")
             data: bytes = answer["Body"].read()
             is_whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200  # the server ignored the range
             return data[begin:end] if is_whole else data
 
-        data = self._call("read", key, read) if begin < end else b""
+        first = partial(bulk.read, place["Key"], begin, end) if bulk else None
+        data = self._call("read", key, read, first=first) if begin < end else b""
         if len(data) != end - begin:
             raise ShortRead(f"{self._where(key)}: {len(data)} bytes where bytes {begin} to {end} were expected")
         return data
@@ -153,19 +159,23 @@ class S3Storage:
         self.delete([stat.key for stat in self.list(prefix)])
 
     def _write(self, verb: str, key: str, data: Data, condition: Mapping[str, str]) -> str:
-        mark = uuid.uuid4().hex
-        body = data if isinstance(data, bytes | bytearray) else bytes(data)
-        request = {**self._place(key), "Body": body, "Metadata": {_WRITE_MARK: mark}, **condition}
+        place, mark = self._place(key), uuid.uuid4().hex
+        metadata = {_WRITE_MARK: mark}
+        bulk = self._clients.bulk if len(data) >= LEAST_BYTES and "IfMatch" not in condition else None
 
         def write() -> str:
-            return str(self._client.put_object(**request)["ETag"])
+            return str(self._client.put_object(**place, Body=Body(data), Metadata=metadata, **condition)["ETag"])
+
+        def fast() -> str:
+            assert bulk
+            return bulk.put(place["Key"], data, metadata=metadata, create=bool(condition))
 
         def recover() -> str | None:
             answer = self._head(key)
             return str(answer["ETag"]) if answer and answer.get("Metadata", {}).get(_WRITE_MARK) == mark else None
 
         # A reply can be lost after the write was applied: then our own repetition fails the condition.
-        return self._call(verb, key, write, recover=recover)
+        return self._call(verb, key, write, recover=recover, first=fast if bulk else None)
 
     def _head(self, key: str) -> dict[str, Any] | None:
         try:
@@ -216,9 +226,15 @@ class S3Storage:
         return False
 
     def _call(
-        self, verb: str, key: str, request: Callable[[], T], *, recover: Callable[[], T | None] | None = None
+        self,
+        verb: str,
+        key: str,
+        request: Callable[[], T],
+        *,
+        recover: Callable[[], T | None] | None = None,
+        first: Callable[[], T] | None = None,
     ) -> T:
-        return self._requests.call(verb, self._where(key), request, recover=recover)
+        return self._requests.call(verb, self._where(key), request, recover=recover, first=first)
 
     def _place(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
@@ -228,6 +244,10 @@ class S3Storage:
 
     @property
     def _client(self) -> Any:
+        return self._clients.boto
+
+    @property
+    def _clients(self) -> Clients:
         return self._connection[0]
 
     @property
@@ -235,40 +255,16 @@ class S3Storage:
         return self._connection[1]
 
     @property
-    def _connection(self) -> tuple[Any, Requests]:
+    def _connection(self) -> tuple[Clients, Requests]:
         with self._lock:
             if self._made is None or self._made_by != os.getpid():  # a forked worker must not share our sockets
-                client, errors = _make_client(self._endpoint, self._region, self._ca_bundle)
-                self._made = client, Requests(client.meta.endpoint_url, errors, self._retry)
+                clients = connect(
+                    self._bucket,
+                    endpoint=self._endpoint,
+                    region=self._region,
+                    ca_bundle=self._ca_bundle,
+                    native=self._native,
+                )
+                self._made = clients, Requests(clients.boto.meta.endpoint_url, clients.errors, self._retry)
                 self._made_by = os.getpid()
             return self._made
-
-
-def _make_client(
-    endpoint: str | None, region: str | None, ca_bundle: str | None
-) -> tuple[Any, tuple[type[Exception], ...]]:
-    # Late: a third of a second that whoever only has files need not wait for.
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={
-            "total_max_attempts": 1,
-            "mode": "standard",
-        },  # repeating is ours: only we know what a lost reply means
-        max_pool_connections=32,
-        # Servers older than 2025 refuse the checksums that clients add by default; blocks have ours.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if endpoint else {},
-    )
-    try:
-        session = boto3.session.Session()
-        where = region or session.region_name or ("us-east-1" if endpoint else None)
-        client = session.client("s3", endpoint_url=endpoint, region_name=where, verify=ca_bundle, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise explain(error, "use", "S3", endpoint or "AWS") from error
-    return client, (BotoCoreError, ClientError)

@@ -1,5 +1,6 @@
 """One S3 request, tried until it is answered, refused or out of time; a write whose reply was lost is looked up."""
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -10,6 +11,7 @@ from ktrain.storage.retry import Retry
 
 _FIRST_CONTACT_SECONDS: Final = 15.0  # a server that was never reached is a wrong address, not an outage
 _RACES: Final = 5
+_LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -21,12 +23,28 @@ class Requests:
         self._was_reached = False
 
     def call(
-        self, verb: str, where: str, request: Callable[[], T], *, recover: Callable[[], T | None] | None = None
+        self,
+        verb: str,
+        where: str,
+        request: Callable[[], T],
+        *,
+        recover: Callable[[], T | None] | None = None,
+        first: Callable[[], T] | None = None,
     ) -> T:
-        """The answer. `recover` finds out whether a write that ended in doubt was applied, and gives its answer then."""
+        """The answer. `recover` finds out whether a write that ended in doubt was applied, and gives its answer then.
+
+        `first` is another way to send the same request; when it fails, its outcome is in doubt.
+        """
+        in_doubt = False
+        if first:
+            try:
+                return first()
+            except Exception as error:  # noqa: BLE001  -- what it means is for the request below to find out
+                _LOG.debug("cannot %s %s by the native client, trying again: %s", verb, where, type(error).__name__)
+                in_doubt = True
         pauses = self._retry.pauses()
         began = self._retry.now()
-        races, in_doubt = 0, False
+        races = 0
         while True:
             try:
                 answer = request()

@@ -36,7 +36,7 @@ class _Scoped:
     def get(self, key: str) -> tuple[bytes, str]:
         return self._storage.get(self._full(key))
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         return self._storage.read(self._full(key), begin, end)
 
     def stat(self, key: str) -> Stat | None:

@@ -1,7 +1,9 @@
 """What ranks do in the checkpoint tests."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from ktrain.errors import StorageError
@@ -108,6 +110,23 @@ def save_own_statistics(rank: Rank, url: str) -> str:
     for buffer in model.buffers():
         buffer.fill_(7 + rank.rank)
     return outcome(lambda: open_checkpointer(rank, url).save(1, model, made, {}).result(30))
+
+
+def save_faster_than_storage(rank: Rank, url: str) -> list[str]:
+    """Three saves at once, while rank 1's storage keeps the first one waiting."""
+    model, made = build("plain")
+    gate = threading.Event()
+    storage: Storage = open_storage(url)
+    if rank.rank == 1:
+        storage = FaultyStorage(storage, lambda: gate.wait(30), only="create", for_ever=False)
+    saver = open_checkpointer(rank, url, storage)
+    first = saver.save(1, model, made, {})
+    meet(rank, "first")
+    rest = [saver.save(step, model, made, {}) for step in (2, 3)]
+    gate.set()
+    said = [outcome(partial(pending.result, 30)) for pending in (first, *rest)]
+    saver.close()
+    return said
 
 
 def save_nonsense(rank: Rank, url: str) -> str:

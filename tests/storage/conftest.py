@@ -28,6 +28,7 @@ def shared_s3() -> Iterator[S3Server]:
 @pytest.fixture
 def s3(shared_s3: S3Server) -> Iterator[S3Server]:
     shared_s3.requests.clear()
+    shared_s3.agents.clear()
     yield shared_s3
     shared_s3.faults.clear()
     shared_s3.ignores_conditions = False

@@ -44,12 +44,14 @@ class S3Server:
     faults: list[Fault] = field(default_factory=list)
     ignores_conditions: bool = False
     requests: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)  # which client sent each of them
 
     def wrap(self, app: Callable[[Environ, Respond], Iterable[bytes]]) -> Callable[[Environ, Respond], Iterable[bytes]]:
         """The application with faults."""
 
         def faulty(environ: Environ, respond: Respond) -> Iterable[bytes]:
             self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+            self.agents.append(environ.get("HTTP_USER_AGENT", ""))
             if self.ignores_conditions:
                 environ.pop("HTTP_IF_MATCH", None)
                 environ.pop("HTTP_IF_NONE_MATCH", None)

@@ -70,6 +70,7 @@ def _step(run: Run) -> None:
     run.parallel.begin()
     _forward_backward(run, batches, samples)
     votes = _reduce(run)  # agreed by all ranks: the weight, and who was told to go
+    run.saving.fence()
     with run.profiler.span("update"):
         _update(run, votes, samples)
     run.parallel.sync_buffers()
@@ -78,6 +79,8 @@ def _step(run: Run) -> None:
     progress.samples += samples
     progress.tokens += votes.weight
     run.saving.step_done(run.meter.step_done(progress, samples=samples, tokens=votes.weight))
+    if run.saving.is_cold:
+        run.saving.warm(run.state)
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
     if votes.save > 0:
         run.stop.wants_save = False  # whoever asked until now is served by the save that follows
@@ -235,6 +238,7 @@ def _evaluate(run: Run) -> bool:
     """Whether this is one of the best evaluations; leaves the debt in place when all ranks were told to go meanwhile."""
     started = time.perf_counter()
     run.profiler.rest(run.progress)
+    run.saving.fence()  # evaluation may exchange the weights for their average
     with run.meter.phase("eval"):
         values = evaluate(run)
     if values is None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Final
 
+from ktrain.errors import FencedError, FullError, StorageError
 from ktrain.units import format_bytes
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
@@ -31,6 +32,14 @@ def tell(error: BaseException, *, needed: int, free: int | None) -> str:
     """The failure with what is needed and what there is."""
     left = "" if free is None else f", {format_bytes(free)} are free"
     return f"{error} (a checkpoint takes {format_bytes(needed)}{left})"
+
+
+def in_vain(error: StorageError, step: int, *, needed: int, url: str) -> FullError | None:
+    """For a program that ends with a save that fails: the error that says so, where the next try would end alike."""
+    free = free_bytes(url)
+    if isinstance(error, FencedError) or not is_full(error, needed=needed, free=free):
+        return None
+    return FullError(f"the checkpoint of step {step} could not be written: {tell(error, needed=needed, free=free)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

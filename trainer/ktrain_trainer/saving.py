@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ktrain.errors import CheckpointError, FencedError, FullError, StorageError
+from ktrain.errors import CheckpointError, FencedError, FullError, StorageError, SupersededError
 from ktrain.spec import Trainer
 from ktrain_trainer import room
 from ktrain_trainer.auto_every import AutoEvery
@@ -31,7 +31,7 @@ class State:
 
 
 class Saving:
-    """Saves in the background, at most one at a time; a failed save is told and tried again at the next occasion."""
+    """Saves in the background; a failed save is told and tried again at the next occasion."""
 
     def __init__(
         self,
@@ -60,13 +60,15 @@ class Saving:
         self._check = check
         self._done = done
         self._free = free
-        self._pending: Pending | None = None
+        self._pending: list[Pending] = []  # on their way, the oldest first
+        self.is_cold = checkpointer is not None  # until `warm`
         self._saved_step = -1
         self._saved_at = time.monotonic()
         spans = [span.value for span in spec.checkpoint.spans if span.unit == "s"]
         self._every_seconds = min(spans) if spans and checkpointer else float("inf")
         self._auto = auto if checkpointer else None
-        self._stall_seconds = 0.0  # of the save that is under way, with the wait for the one before it
+        self._stall_seconds = 0.0  # of the newest save, with the wait for its copy
+        self._is_cut = False  # the time of this step lacks what came before that wait
 
     def restore(self, state: State) -> Progress | None:
         """The newest whole commit, in place; None when there is none."""
@@ -99,29 +101,45 @@ class Saving:
 
     def step_done(self, seconds: float) -> None:
         """How long a step took: those beside an upload are slower, which is a part of what it costs."""
-        if self._auto:
-            self._auto.step_done(seconds, is_saving=self._pending is not None)
+        is_cut, self._is_cut = self._is_cut, False
+        if self._auto and not is_cut:
+            self._auto.step_done(seconds, is_saving=bool(self._pending))
 
     def save(self, state: State, *, metric: float | None = None) -> None:
-        """Stages now, uploads in the background; waits for the save before, if that is still under way."""
+        """Copies and uploads in the background; `fence` before anything but a forward or backward pass."""
         if self._checkpointer is None:
             return
-        trained, began = self._meter.train_seconds, time.monotonic()
+        trained = self._meter.train_seconds
         with self._meter.phase("checkpoint"):
-            self._settle(wait=True)
             meta = {**self._describe, "progress": state.progress.document()}
-            self._pending = self._checkpointer.save(
-                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra
+            pending = self._checkpointer.save(
+                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra, overlap=True
             )
-        self._pending.train_seconds = trained
+        pending.train_seconds = trained
+        self._pending.append(pending)
         self._saved_at = time.monotonic()
-        self._stall_seconds = self._saved_at - began
+        self._stall_seconds = pending.stall_seconds
         if self._auto:
             self._auto.began()
-        self._meter.snapshot.checkpoint_stall_seconds += self._pending.stall_seconds
+        self._meter.snapshot.checkpoint_stall_seconds += pending.stall_seconds
+
+    def fence(self) -> None:
+        """Waits for the newest save's copy, when it is not made yet; from here on weights and their state may change."""
+        if self._checkpointer and self._checkpointer.is_copying:
+            with self._meter.phase("checkpoint"):
+                waited = self._checkpointer.fence()
+            self._meter.snapshot.checkpoint_stall_seconds += waited
+            self._stall_seconds += waited
+            self._is_cut = True
+
+    def warm(self, state: State) -> None:
+        """After the first step: makes the first save as quick as the later ones."""
+        if self._checkpointer:
+            self._checkpointer.warm(state.model, state.optimizer, extra=state.extra)
+        self.is_cold = False
 
     def poll(self) -> None:
-        """Learns the outcome of a finished save; never waits."""
+        """Learns the outcome of finished saves; never waits."""
         self._settle(wait=False)
 
     def save_last(self, state: State, *, metric: float | None = None, is_end: bool = False) -> None:
@@ -142,15 +160,20 @@ class Saving:
             self._done(progress)
 
     def _settle(self, *, wait: bool, must_hold: bool = False, is_end: bool = False) -> None:
-        pending = self._pending
-        if pending is None or not (wait or pending.done()):
-            return
-        self._pending = None
+        while self._pending and (wait or self._pending[0].done()):
+            self._settle_one(self._pending.pop(0), must_hold=must_hold, is_end=is_end)
+
+    def _settle_one(self, pending: Pending, *, must_hold: bool, is_end: bool) -> None:
         snapshot = self._meter.snapshot
         try:
             commit = pending.result()
         except FencedError:
             raise
+        except SupersededError as error:
+            if self._auto:
+                self._auto.failed()
+            self._tell(pending, committed=False, error=str(error))
+            return
         except StorageError as error:
             snapshot.checkpoint_failures += 1
             if self._auto:

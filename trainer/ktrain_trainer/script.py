@@ -5,6 +5,7 @@ between two batches (dropout, augmentation), because the loader seeds the genera
 """
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from ktrain.errors import FencedError, FullError, SpecError, StorageError
+from ktrain.errors import SpecError, StorageError, SupersededError
 from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Profile
@@ -34,6 +35,8 @@ from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.vote import Vote
 from ktrain_trainer.world import World
+
+log = logging.getLogger("ktrain")
 
 LOG_EVERY = 10  # steps between two records of the training curve
 
@@ -226,7 +229,8 @@ class ScriptCheckpoint:
         self._parts: dict[str, Any] = {**({"loader": loader} if loader is not None else {}), **more}
         self._saved_at = time.monotonic()
         self._saved_step = -1
-        self._pending: Pending | None = None
+        self._pending: list[Pending] = []
+        self._is_cold = True
         where = run._place
         self._checkpointer = (
             place.checkpointer(where, run._world, retention=Retention(last=keep_last)) if where.storage else None
@@ -257,6 +261,9 @@ class ScriptCheckpoint:
 
         Several ranks hear of a request through `should_stop` or `stop_if_asked`.
         """
+        if self._is_cold and self._checkpointer:
+            self._checkpointer.warm(self._model, self._optimizer)
+        self._is_cold = False
         is_asked = self._run._vote.saves()
         if self.due() or is_asked:
             self.save()
@@ -270,24 +277,25 @@ class ScriptCheckpoint:
             return
         trained = self._run._meter.train_seconds
         with self._run._meter.phase("checkpoint"):
-            self._settle(wait=True)
             meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
-            self._pending = self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta)
-            self._pending.train_seconds = trained
+            self._pending.append(self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta))
+            self._pending[-1].train_seconds = trained
             self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
             self._settle(wait=wait)
 
     def _settle(self, *, wait: bool) -> None:
-        pending = self._pending
-        if pending is None or not (wait or pending.done()):
-            return
-        self._pending = None
+        while self._pending and (wait or self._pending[0].done()):
+            self._settle_one(self._pending.pop(0))
+
+    def _settle_one(self, pending: Pending) -> None:
         try:
             commit = pending.result()
-        except FencedError:
-            raise
+        except SupersededError as error:
+            log.warning("%s", error)
+            return
         except StorageError as error:
-            if vain := self._in_vain(error, pending):
+            assert self._run._place.storage is not None
+            if vain := room.in_vain(error, pending.step, needed=pending.size_bytes, url=self._run._place.storage.url):
                 raise vain from error
             raise
         self._run._meter.snapshot.checkpoint_step = commit.step
@@ -297,15 +305,6 @@ class ScriptCheckpoint:
             "checkpoint", Progress(step=commit.step), stall_seconds=pending.stall_seconds,
             seconds=pending.seconds, size_bytes=pending.size_bytes, committed=True,
         )  # fmt: skip
-
-    def _in_vain(self, error: StorageError, pending: Pending) -> FullError | None:
-        """A script ends with a save that fails; for want of room the next try would end so too."""
-        assert self._run._place.storage is not None
-        free, needed = room.free_bytes(self._run._place.storage.url), pending.size_bytes
-        if not room.is_full(error, needed=needed, free=free):
-            return None
-        told = room.tell(error, needed=needed, free=free)
-        return FullError(f"the checkpoint of step {pending.step} could not be written: {told}")
 
 
 def init() -> ScriptRun:

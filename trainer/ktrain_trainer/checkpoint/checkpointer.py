@@ -1,6 +1,5 @@
 """What the trainer calls: save in the background, restore the newest whole checkpoint."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,15 +11,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ktrain.checkpoints.retention import Retention
-from ktrain.checkpoints.tidy import remove, sweep
+from ktrain.checkpoints.tidy import folder_of, remove, sweep
 from ktrain.history import Commit, Head, Token
 from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.exchange import Exchange
+from ktrain_trainer.checkpoint.line import Job, Line
 from ktrain_trainer.checkpoint.load import load_newest, shared_head
 from ktrain_trainer.checkpoint.plan import Layout, Plan, make_plan
 from ktrain_trainer.checkpoint.save import Header, Options, Pending, Place, Save, check_meta
-from ktrain_trainer.checkpoint.sharding import layout_of
-from ktrain_trainer.checkpoint.staging import stage
+from ktrain_trainer.checkpoint.sharding import layout_of, mark_of
+from ktrain_trainer.checkpoint.staging import Copying, Slab, Stager
 from ktrain_trainer.checkpoint.state import State, collect
 from ktrain_trainer.checkpoint.target import Target
 from ktrain_trainer.checkpoint.world import World
@@ -42,7 +42,8 @@ class Restored:
 class Checkpointer:
     """Saves and restores one run, as the writer that holds `token`; all ranks make the same calls in the same order.
 
-    `storage` is scoped to the run. At most one save is in flight: the next one waits for it.
+    `storage` is scoped to the run. Saves are written in the background, one after the other; one that still waits for its
+    turn when the next is made is dropped for it, so that no save ever waits for storage.
     """
 
     def __init__(
@@ -58,9 +59,12 @@ class Checkpointer:
     ) -> None:
         self._storage, self._token, self._world, self._run = storage, token, world, run
         self._retention, self._clock, self._options = retention, clock, options
-        self._thread: threading.Thread | None = None
+        self._line, self._stager = Line(), Stager()
+        self._copying: tuple[Pending, Copying] | None = None  # that was not fenced yet
+        self._overlaps = True
         self._saves: Counter[int] = Counter()
-        self._planned: tuple[dict[str, Layout], Plan] | None = None
+        self._planned: tuple[dict[str, object], dict[str, Layout], Plan] | None = None
+        self._failed: list[str] = []  # folders of saves that came to nothing
         self._has_swept = False
 
     def save(
@@ -72,22 +76,52 @@ class Checkpointer:
         *,
         metric: float | None = None,
         extra: Mapping[str, Tensor] | None = None,
+        overlap: bool = False,
     ) -> Pending:
-        """Copies the state now and uploads it in the background; a failure is raised by Pending.result()."""
+        """Copies the state now and uploads it in the background; a failure is raised by Pending.result().
+
+        With `overlap` only what a forward pass may change is copied now, the rest beside it: call `fence` before anything
+        else is changed.
+        """
         began = time.monotonic()
+        self.fence()
         pending = Pending(step)
-        self.close()
         exchange = Exchange(self._world, deadline_seconds=self._options.deadline_seconds)
-        save = Save(self._place(step), pending, exchange, self._tidy)
+        save = Save(self._place(step), pending, exchange, on_commit=self._tidy, on_failure=self._failed.append)
         try:
-            work = self._prepare(pending, model, optimizer, meta, metric, extra)
+            self._begin(save, pending, collect(model, optimizer, extra), meta, metric)
         except Exception as error:  # noqa: BLE001  -- the peers must hear of it before anyone sees it
             save.fail(error)
-        else:
-            self._thread = threading.Thread(target=save.run, args=work, name="ktrain-save", daemon=True)
-            self._thread.start()
+        if not (overlap and self._overlaps):
+            self.fence()
         pending.stall_seconds = time.monotonic() - began
         return pending
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether `fence` has something to wait for."""
+        return self._copying is not None
+
+    def fence(self) -> float:
+        """Waits until the newest save's copy is made: the tensors may change from here on. Returns the seconds it took."""
+        if self._copying is None:
+            return 0.0
+        began = time.monotonic()
+        (pending, copying), self._copying = self._copying, None
+        copying.fence()
+        self._overlaps &= not copying.torn
+        pending.stall_seconds += (waited := time.monotonic() - began)
+        return waited
+
+    def warm(self, model: nn.Module, optimizer: Optimizer | None, *, extra: Mapping[str, Tensor] | None = None) -> None:
+        """Makes the first save as quick as later ones: plans it, and gets its memory ready in the background.
+
+        Of use once the optimizer has its state, which is after its first step.
+        """
+        state = collect(model, optimizer, extra)
+        layouts, plan = self._plan(state)
+        slab = self._line.take_slab()
+        self._stager.allocate(lambda: self._ready(slab, plan, layouts, state))
 
     def restore(
         self, model: nn.Module, optimizer: Optimizer | None, *, extra: Mapping[str, Tensor] | None = None
@@ -104,21 +138,11 @@ class Checkpointer:
         return Restored(loaded.commit.step, loaded.manifest.meta, loaded.commit, loaded.fell_back)
 
     def close(self) -> None:
-        """Waits for the save in flight, and for the removal of what it replaced."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        """Waits for the saves in flight, and for the removal of what they replaced."""
+        self.fence()
+        self._line.close()
 
-    def _prepare(
-        self,
-        pending: Pending,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        meta: Mapping[str, Any],
-        metric: float | None,
-        extra: Mapping[str, Tensor] | None,
-    ) -> tuple[Any, ...]:
-        state = collect(model, optimizer, extra)
+    def _begin(self, save: Save, pending: Pending, state: State, meta: Mapping[str, Any], metric: float | None) -> None:
         header = Header(
             run=self._run,
             step=pending.step,
@@ -131,17 +155,34 @@ class Checkpointer:
         )
         layouts, plan = self._plan(state)
         pending.size_bytes = plan.size_bytes
-        return header, layouts, plan, list(stage(state.tensors, plan, self._world.rank))
+        self._stager.settle()
+        slab = self._line.take_slab()
+        try:
+            slab.fit(plan, layouts, self._world.rank, pinned=_is_on_gpu(state))
+            copying = self._stager.copy(slab, state.tensors, at_once=state.fluid)
+        except BaseException:
+            self._line.give_back(slab)
+            raise
+        self._copying = pending, copying
+        self._line.put(Job(slab, lambda done: save.run(header, layouts, plan, copying, done), save.supersede))
+
+    def _ready(self, slab: Slab, plan: Plan, layouts: Mapping[str, Layout], state: State) -> None:
+        try:
+            slab.fit(plan, layouts, self._world.rank, pinned=_is_on_gpu(state))
+        finally:
+            self._line.give_back(slab)
 
     def _plan(self, state: State) -> tuple[dict[str, Layout], Plan]:
         size = self._world.size
-        layouts = {
-            name: layout_of(tensor, world_size=size, owner=0 if name in state.owned else None)
-            for name, tensor in state.tensors.items()
-        }
-        if self._planned is None or self._planned[0] != layouts:
-            self._planned = (layouts, make_plan(layouts, world_size=size, object_bytes=self._options.object_bytes))
-        return self._planned
+        marks: dict[str, object] = {name: mark_of(tensor) for name, tensor in state.tensors.items()}
+        if self._planned is None or self._planned[0] != marks:
+            layouts = {
+                name: layout_of(tensor, world_size=size, owner=0 if name in state.owned else None)
+                for name, tensor in state.tensors.items()
+            }
+            plan = make_plan(layouts, world_size=size, object_bytes=self._options.object_bytes)
+            self._planned = (marks, layouts, plan)
+        return self._planned[1:]
 
     def _place(self, step: int) -> Place:
         # A folder is never written twice: a second save of a step gets one of its own, on all ranks alike.
@@ -152,6 +193,15 @@ class Checkpointer:
 
     def _tidy(self, head: Head, removed: tuple[Commit, ...]) -> None:
         remove(self._storage, removed)
+        # Of saves before this one: no rank writes to them any more, each has reported this one since.
+        named = {folder_of(commit) for commit in head.commits}
+        while self._failed:
+            if (folder := self._failed.pop()) not in named:
+                self._storage.delete_folder(folder)
         if not self._has_swept:
             sweep(self._storage, self._token, head)
             self._has_swept = True
+
+
+def _is_on_gpu(state: State) -> bool:
+    return any(tensor.is_cuda for tensor in state.tensors.values())

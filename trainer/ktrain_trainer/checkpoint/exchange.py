@@ -2,11 +2,12 @@
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
-from ktrain.errors import CheckpointError, FencedError, KtrainError, PeerLostError
+from ktrain.errors import CheckpointError, FencedError, KtrainError, PeerLostError, SupersededError
 from ktrain_trainer.checkpoint.world import World, get_json, reaching_peers, set_json, wait_for_key
 
+_KINDS: Final = {kind.__name__: kind for kind in (FencedError, SupersededError)}
 _VERDICT_MARGIN_SECONDS = 120  # for rank 0's manifest and commit, after the last rank has reported
 
 
@@ -27,7 +28,7 @@ class Exchange:
     def fail(self, error: BaseException) -> None:
         """This rank's part failed; nobody needs to wait for it."""
         if self._world.store:
-            message = _failure(f"rank {self._world.rank}: {_text(error)}", is_fenced=isinstance(error, FencedError))
+            message = {"kind": type(error).__name__, "error": f"rank {self._world.rank}: {_text(error)}"}
             with suppress(PeerLostError), reaching_peers():  # the store is gone too: the peers will see that
                 if not self._world.store.check([f"{self._base}/failed"]):  # the first failure is the cause
                     set_json(self._world.store, f"{self._base}/failed", message)
@@ -76,14 +77,10 @@ class Exchange:
     def _raise_failure(self) -> None:
         assert self._world.store is not None
         failure = get_json(self._world.store, f"{self._base}/failed")
-        raise FencedError(failure["error"]) if failure["fenced"] else CheckpointError(failure["error"])
+        raise _KINDS.get(failure["kind"], CheckpointError)(failure["error"])
 
     def _rank_key(self, rank: int) -> str:
         return f"{self._base}/rank/{rank}"
-
-
-def _failure(text: str, *, is_fenced: bool) -> dict[str, Any]:
-    return {"error": text, "fenced": is_fenced}
 
 
 def _text(error: BaseException) -> str:

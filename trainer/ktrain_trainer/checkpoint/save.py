@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -20,16 +20,15 @@ from ktrain.checkpoints.manifest import (
     encode_manifest,
 )
 from ktrain.checkpoints.retention import Retention
-from ktrain.errors import CheckpointError, KtrainError
+from ktrain.errors import CheckpointError, KtrainError, SupersededError
 from ktrain.history import Commit, Head, Token, commit
 from ktrain.names import KEY_MANIFEST
 from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.exchange import Exchange
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
-from ktrain_trainer.checkpoint.staging import Staged
+from ktrain_trainer.checkpoint.staging import Copying, Staged
 from ktrain_trainer.checkpoint.world import World
 
-_UPLOADS: Final = 4  # objects at a time, for each rank
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -37,9 +36,10 @@ _LOG: Final = logging.getLogger(__name__)
 class Options:
     """Sizes and limits of a save; the format holds for any of them."""
 
-    object_bytes: int = 32 << 20
+    object_bytes: int = 16 << 20  # the least; objects have up to twice as many
     block_bytes: int = 1 << 20
     deadline_seconds: float = 600
+    uploads: int = 16  # objects at a time, for each rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +105,30 @@ class Save:
     """The part of a save that runs beside training."""
 
     def __init__(
-        self, place: Place, pending: Pending, exchange: Exchange, on_commit: Callable[[Head, tuple[Commit, ...]], None]
+        self,
+        place: Place,
+        pending: Pending,
+        exchange: Exchange,
+        *,
+        on_commit: Callable[[Head, tuple[Commit, ...]], None],
+        on_failure: Callable[[str], None],
     ) -> None:
-        self._place, self._pending, self._exchange, self._on_commit = place, pending, exchange, on_commit
+        """on_failure hears of the folder that came to nothing."""
+        self._place, self._pending, self._exchange = place, pending, exchange
+        self._on_commit, self._on_failure = on_commit, on_failure
 
-    def run(self, header: Header, layouts: Mapping[str, Layout], plan: Plan, staged: list[Staged]) -> None:
+    def run(
+        self,
+        header: Header,
+        layouts: Mapping[str, Layout],
+        plan: Plan,
+        copying: Copying,
+        give_back: Callable[[], None],
+    ) -> None:
         """Uploads, then commits on rank 0 or waits for its verdict; never raises, the outcome is the Pending's."""
         try:
-            outcome = {"digest": plan.digest, "checksums": self._upload(staged)}
-            staged.clear()  # frees the copy before waiting for the others
+            outcome = {"digest": plan.digest, "checksums": self._upload(copying.wait())}
+            give_back()  # the copy is of use to the next save, while this one waits for the others
             self._exchange.report(outcome)
             if self._place.world.rank == 0:
                 self._lead(header, layouts, plan, outcome)
@@ -122,15 +137,25 @@ class Save:
         except Exception as error:  # noqa: BLE001  -- whatever it is, peers and caller must hear of it
             self.fail(error)
 
+    def supersede(self) -> None:
+        """A newer save is there before this one's turn came."""
+        self.fail(
+            SupersededError(
+                f"the checkpoint of step {self._pending.step} was dropped, as a newer one is there and the one before is "
+                "still being written: storage is slower than trainer.checkpoint.every"
+            )
+        )
+
     def fail(self, error: BaseException) -> None:
         """Tells the peers and the caller."""
         self._exchange.fail(error)
+        self._on_failure(self._place.folder)
         self._pending._settle(None, error)
 
-    def _upload(self, staged: list[Staged]) -> list[list[str]]:
+    def _upload(self, staged: Sequence[Staged]) -> list[list[str]]:
         if len(staged) < 2:
             return [self._write(item) for item in staged]
-        with ThreadPoolExecutor(min(_UPLOADS, len(staged)), "ktrain-upload") as pool:
+        with ThreadPoolExecutor(min(self._place.options.uploads, len(staged)), "ktrain-upload") as pool:
             writes = [pool.submit(self._write, item) for item in staged]
             try:
                 return [write.result() for write in writes]

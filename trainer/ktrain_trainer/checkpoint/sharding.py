@@ -31,6 +31,12 @@ def dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def mark_of(tensor: Tensor) -> tuple[object, ...]:
+    """What a layout follows from: tensors with equal marks have equal layouts. Cheap, also on thousands of ranks."""
+    spread = (tensor.device_mesh, tensor.placements) if is_sharded(tensor) else ()
+    return (tensor.dtype, tuple(tensor.shape), *spread)
+
+
 def layout_of(tensor: Tensor, *, world_size: int, owner: int | None = None) -> Layout:
     """Which ranks hold which part; a plain tensor is on all ranks alike, unless one owner's copy is the one that counts."""
     shape = tuple(tensor.shape)

@@ -24,6 +24,7 @@ class State:
 
     tensors: dict[str, Tensor]
     owned: frozenset[str]  # buffers, which may differ between ranks: rank 0's count, as in DDP
+    fluid: frozenset[str]  # what a forward pass may change: buffers, and parameters that no optimizer changes
     aliases: dict[str, str]
     values: dict[str, Any]
     optimizer: dict[str, Any] | None
@@ -32,11 +33,12 @@ class State:
 def collect(model: nn.Module, optimizer: Optimizer | None, extra: Mapping[str, Tensor] | None = None) -> State:
     """All that a save writes; copies nothing."""
     tensors, aliases, owned = model_tensors(model)
+    fluid = frozenset(name for name, tensor in tensors.items() if not tensor.requires_grad)
     tensors |= {f"{EXTRA}{name}": tensor for name, tensor in (extra or {}).items()}
     if optimizer is None:
-        return State(tensors, owned, aliases, {}, None)
+        return State(tensors, owned, fluid, aliases, {}, None)
     states, values, record = collect_optimizer(optimizer, parameter_names(model))
-    return State(tensors | states, owned, aliases, values, record)
+    return State(tensors | states, owned, fluid, aliases, values, record)
 
 
 def model_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str], frozenset[str]]:

@@ -136,7 +136,7 @@ class _Object:
     def read(self, begin: int) -> Iterator[bytes]:
         for at in range(begin, self.size, _CHUNK_BYTES):
             try:
-                yield self.storage.read(self.key, at, min(at + _CHUNK_BYTES, self.size))
+                yield bytes(self.storage.read(self.key, at, min(at + _CHUNK_BYTES, self.size)))
             except (NotFound, ShortRead) as error:  # what else happens to a storage may pass
                 raise DataError(f"{self.name} has changed: {error}", "spec.trainer.data.train") from error
 
