@@ -77,6 +77,12 @@ class CheckpointError(StorageError):
     """A checkpoint cannot be written, or none that is whole can be read."""
 
 
+class FullError(CheckpointError):
+    """A run is at its end, and there is no room for what it has come to."""
+
+    exit = Exit.FULL  # training it all again would end the same way
+
+
 class SupersededError(CheckpointError):
     """A checkpoint was dropped before its turn came, as a newer one was there: storage is slower than they are made."""
 

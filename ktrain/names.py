@@ -68,6 +68,7 @@ class Exit(IntEnum):
     DATA = 66  # data is missing
     EXHAUSTED = 69  # given up: too many failures since the newest commit
     USER = 70  # user code failed while training
+    FULL = 73  # storage has no room for the last checkpoint
     NONFINITE = 76  # the loss is not finite
     KILLED = 137  # SIGKILL, usually out of memory
     PREEMPTED = 143  # SIGTERM, after a committed checkpoint
@@ -82,7 +83,7 @@ class Exit(IntEnum):
         return self in PERMANENT
 
 
-PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.EXHAUSTED, Exit.USER, Exit.NONFINITE})
+PERMANENT: Final = frozenset({Exit.SPEC, Exit.BUILD, Exit.DATA, Exit.EXHAUSTED, Exit.USER, Exit.FULL, Exit.NONFINITE})
 
 
 class CliExit(IntEnum):
@@ -148,6 +149,7 @@ class Metric(StrEnum):
     CHECKPOINT_TIMESTAMP = "ktrain_checkpoint_last_timestamp_seconds"
     CHECKPOINT_STALL_SECONDS = "ktrain_checkpoint_stall_seconds_total"
     CHECKPOINT_SECONDS = "ktrain_checkpoint_seconds_total"
+    CHECKPOINT_INTERVAL_SECONDS = "ktrain_checkpoint_interval_seconds"
     CHECKPOINTS = "ktrain_checkpoints_total"
     CHECKPOINT_FAILURES = "ktrain_checkpoint_failures_total"
     NONFINITE_STEPS = "ktrain_nonfinite_steps_total"

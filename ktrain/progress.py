@@ -1,6 +1,7 @@
 """A picture of the job as text: one line for logs. Pure."""
 
 from ktrain.picture import Picture
+from ktrain.units import counted
 
 
 def line(picture: Picture, *, now: float) -> str:
@@ -18,7 +19,7 @@ def line(picture: Picture, *, now: float) -> str:
         parts.append(f"ETA {length(first['eta_seconds'])}")
     parts.append(saved(picture, now=now))
     if picture.restarts:
-        parts.append(f"{picture.restarts} restart{'s' if picture.restarts > 1 else ''}")
+        parts.append(f"{counted(picture.restarts, 'restart')}")
     return "  ".join(part for part in parts if part)
 
 
@@ -33,8 +34,10 @@ def saved(picture: Picture, *, now: float) -> str:
     first = picture.first
     if first.get("checkpoint_step", -1) < 0:
         return "nothing saved yet"
-    age = f" ({length(now - first['checkpoint_at'])} ago)" if first.get("checkpoint_at") else ""
-    return f"saved at {first['checkpoint_step']}{age}"
+    told = [f"{length(now - first['checkpoint_at'])} ago"] if first.get("checkpoint_at") else []
+    if first.get("checkpoint_interval_seconds"):
+        told.append(f"auto: every {length(first['checkpoint_interval_seconds'])}")
+    return f"saved at {first['checkpoint_step']}" + (f" ({', '.join(told)})" if told else "")
 
 
 def length(seconds: float) -> str:

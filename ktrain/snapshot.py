@@ -46,6 +46,7 @@ class Snapshot:
     checkpoint_at: float = 0
     checkpoint_stall_seconds: float = 0  # sum
     checkpoint_seconds: float = 0  # sum, until durable
+    checkpoint_interval_seconds: float = 0  # as the run has decided it, 0 where the job file says it
     checkpoints: int = 0
     checkpoint_failures: int = 0
     nonfinite_steps: int = 0

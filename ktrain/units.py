@@ -152,6 +152,12 @@ class Span:
         return {"type": "string", "pattern": f"^{pattern}$", "examples": ["10ep", "500step", "1e9tok"]}
 
 
+def counted(number: int, one: str) -> str:
+    """`1 file`, `2 files`, `3 batches`."""
+    many = one + ("es" if one.endswith("ch") else "s")
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def count_gpus(resources: Mapping[str, object]) -> int:
     """Of one container or pod, whoever makes them; an amount that is no whole number counts for nothing."""
     return sum(int(str(it)) for name, it in resources.items() if name.endswith("/gpu") and str(it).isdigit())

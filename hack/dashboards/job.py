@@ -128,6 +128,7 @@ _CHECKPOINTS: Final = Row(
             queries=(
                 Query(f"ktrain_job:uncommitted_seconds:max{{{_J}}}", "uncommitted"),
                 Query(f"ktrain_job:checkpoint_interval_seconds:mean1d{{{_J}}}", "usual interval"),
+                Query(f"max(ktrain_checkpoint_interval_seconds{{{_J}}})", "interval that auto chose"),
             ),
         ),
         Panel(

@@ -14,14 +14,12 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Save, then end the job. Its object stays, marked as cancelled; `ktrain submit --replace` goes on with its run."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.cancel import cancel
-    from ktrain.jobs.find import find_job
+    from ktrain.jobs.find import reach_job
     from ktrain.jobs.pause import Waiting
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    step = cancel(cluster, find_job(cluster, where, name), save=not now, waiting=Waiting(seconds(timeout), say))
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
+    step = cancel(cluster, job, save=not now, waiting=Waiting(seconds(timeout), say))
     if output is not Format.text:
         show({"name": name, "namespace": where, "cancelled": True, "step": step}, output)
     say(f"job {name} is cancelled{'' if step is None else f' at step {step}'}; its run is kept")

@@ -13,6 +13,7 @@ import typer
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Sets, Timeout, say, seconds, show
 from ktrain.errors import ClusterError, MissingError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.history import Commit, Head
@@ -116,7 +117,7 @@ def export(
             {"step": commit.step, "files": files, "tensors": len(wanted), "bytes": sum(it.size for it in parts)}, output
         )
         return CliExit.OK
-    say(f"step {commit.step}: {len(wanted)} tensors, {format_bytes(sum(it.size for it in parts))}")
+    say(f"step {commit.step}: {counted(len(wanted), 'tensor')}, {format_bytes(sum(it.size for it in parts))}")
     for name in files:
         typer.echo(name)
     return CliExit.OK
@@ -152,7 +153,9 @@ def prune(
         say("nothing was deleted")
         return CliExit.OK
     done = act(storage, wanted)
-    say(f"deleted {len(done.removed)} checkpoints and {len(done.orphans)} leftovers of interrupted saves")
+    say(
+        f"deleted {counted(len(done.removed), 'checkpoint')} and {counted(len(done.orphans), 'leftover')} of interrupted saves"
+    )
     return CliExit.OK
 
 
@@ -165,14 +168,11 @@ def now(
     output: Output = Format.text,
 ) -> int:
     """Ask a running job in the cluster for a checkpoint, and wait until it is committed."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, running_pods
+    from ktrain.jobs.find import reach_job, running_pods
     from ktrain.request import Ask
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     pods = running_pods(cluster, where, name)[:1]
     answer = ask(cluster, job, pods, Ask.CHECKPOINT, timeout=seconds(timeout))[0]
     if not answer.ok:
@@ -200,12 +200,11 @@ def _none(storage: "Storage", step: int | None) -> str:
 
 
 def _in_cluster(name: str, namespace: str | None, context: str | None) -> "Storage":
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job
+    from ktrain.jobs.find import reach_job
     from ktrain.jobs.reach import run_storage
 
-    cluster = Cluster.connect(context=context)
-    return run_storage(cluster, find_job(cluster, namespace or cluster.namespace, name))
+    cluster, _, job = reach_job(name, namespace=namespace, context=context)
+    return run_storage(cluster, job)
 
 
 def _verify(storage: "Storage", commit: "Commit", *, quiet: bool) -> dict[str, Any]:

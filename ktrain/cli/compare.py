@@ -10,6 +10,7 @@ import typer
 from ktrain.cli.common import Format, Output, say, show
 from ktrain.errors import KtrainError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.tune.compare import Comparison, Tested
@@ -134,7 +135,7 @@ def _p(test: "Tested") -> str:
 
 def _about(two: "Pairs", runs: int) -> list[str]:
     told = [f"paired by {two.by}"] if runs > 1 else []
-    return [*told, f"{two.alone} runs have no partner and are left out"] if two.alone else told
+    return [*told, f"left out without a partner: {counted(two.alone, 'run')}"] if two.alone else told
 
 
 def _verdict(it: "Comparison", better: str) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from ktrain.cli.common import Format, JobFile, Output, Sets, say, show
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 group = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -69,6 +70,6 @@ def prepare(
         show(found, output)
         return CliExit.OK
     for split, part in found["splits"].items():
-        say(f"{out / split}: {part['samples']:,} samples in {len(part['files'])} files")
+        say(f"{out / split}: {counted(part['samples'], 'sample')} in {counted(len(part['files']), 'file')}")
     say(f"use them with data.train: {{source: parquet, path: {out}/train/*.parquet}}")
     return CliExit.OK

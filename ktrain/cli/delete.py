@@ -10,12 +10,10 @@ def command(
     context: Context = None,
 ) -> int:
     """Delete a job and its pods, which save first; its run and checkpoints are kept."""
-    from ktrain.cluster import JOB, Cluster
-    from ktrain.jobs.find import find_job
+    from ktrain.cluster import JOB
+    from ktrain.jobs.find import reach_job
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     cluster.delete(JOB, where, name, uid=job["metadata"]["uid"])
     say(f"job {name} is deleted from namespace {where}; its run is kept, and submitting it again goes on")
     return CliExit.OK

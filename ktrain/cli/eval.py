@@ -13,6 +13,7 @@ from ktrain import errors, names
 from ktrain.cli.common import Format, Output, Sets, say, show
 from ktrain.errors import BuildError, KtrainError, MissingError, NotFound, SpecError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.history import Commit
@@ -52,7 +53,7 @@ def command(
     if output is not Format.text:
         show(found, output)
         return CliExit.OK
-    say(f"run {name[:8]}, checkpoint of step {commit.step}, {found['samples']:,} samples of {split.value}")
+    say(f"run {name[:8]}, checkpoint of step {commit.step}, {counted(found['samples'], 'sample')} of {split.value}")
     width = max(len(it) for it in found["metrics"])
     for metric, value in sorted(found["metrics"].items()):
         typer.echo(f"{metric:<{width}}  {value:.6g}")

@@ -15,13 +15,10 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Print what the cluster noted about the job and its pods, the oldest first."""
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job
+    from ktrain.jobs.find import reach_job
     from ktrain.status.events import events
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    find_job(cluster, where, name)
+    cluster, where, _ = reach_job(name, namespace=namespace, context=context)
     found = [_row(event) for event in events(cluster, where, name)]
     if output is not Format.text:
         show(found, output)

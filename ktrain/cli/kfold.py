@@ -43,10 +43,9 @@ def command(
 
     Ctrl-C lets all save; the same command goes on, and folds that are done stay as they are.
     """
-    from ktrain.local.run import Interrupts
     from ktrain.tune import folds as told
+    from ktrain.tune.attended import attend
     from ktrain.tune.draw import check
-    from ktrain.tune.drive import Drive
     from ktrain.tune.folder import held, study_folder
     from ktrain.tune.here import here
     from ktrain.tune.table import print_table
@@ -62,13 +61,7 @@ def command(
     folds = told.make_folds(name, k, into=into or (), stratify_by=stratify_by, group_by=group_by, fresh=fresh, tell=say)
     load_job(job, [*(sets or ()), *folds.folds[0].work.sets])  # a mistake is told once, and before anything starts
     with held(folder):
-        interrupts = Interrupts()
-        jobs = here(base, sets or (), folder)
-        try:
-            is_over = Drive(folds, jobs, parallel, interrupts, say).run()
-        finally:
-            jobs.close()
-            interrupts.restore()
+        stopped = attend(folds, here(base, sets or (), folder), parallel, say)
     if folds.metrics and metric not in folds.metrics:
         raise KtrainError(f"the folds have no metric {metric!r}; they have {', '.join(folds.metrics)}")
     written = told.picture(path, folds, metric, at.value) if folds.metrics else None
@@ -78,7 +71,7 @@ def command(
             say(f"wrote {written}")
     else:
         show({**told.document(folds, at.value), "picture": str(written or "")}, output)
-    if not is_over:
+    if stopped is not None:
         say("stopped; the same command goes on")
-        return interrupts.exit
+        return stopped
     return CliExit.OK if folds.is_done else CliExit.JOB_FAILED

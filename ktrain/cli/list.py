@@ -7,6 +7,7 @@ import typer
 
 from ktrain.cli.common import Context, Format, Namespace, Output, say, show
 from ktrain.names import ANNOTATION_ATTEMPT, MANAGED_BY, CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.cluster import Cluster
@@ -35,7 +36,7 @@ def command(
     for row in rows if output is Format.text else ():
         age = progress.length(row["age_seconds"])
         typer.echo(
-            f"{row['namespace']:<20} {row['name']:<32} {row['state']:<10} {row['nodes']:>3} nodes  attempt {row['attempt']}  {age}"
+            f"{row['namespace']:<20} {row['name']:<32} {row['state']:<10} {counted(row['nodes'], 'node'):<9} attempt {row['attempt']}  {age}"
             + (f"  {row['reason']}" if row["reason"] else "")
         )
     return CliExit.OK

@@ -8,6 +8,7 @@ import typer
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Timeout, say, seconds, show
 from ktrain.errors import ClusterError, SpecError
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.storage import Storage
@@ -23,18 +24,17 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Record the next steps of one rank with torch's profiler, while it trains on, as trainer.profile says."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, running_pods, spec_of
+    from ktrain.jobs.find import reach_job, running_pods, spec_of
     from ktrain.jobs.reach import run_storage
     from ktrain.request import Ask
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     pods, per_pod = running_pods(cluster, where, name), spec_of(cluster, job).spec.ranks_per_node
     if rank >= len(pods) * per_pod:
-        raise SpecError(f"--rank {rank}: job {name} has {len(pods)} running pods of {per_pod} ranks, counted from 0")
+        raise SpecError(
+            f"--rank {rank}: job {name} has {counted(len(pods), 'running pod')} of {counted(per_pod, 'rank')}, counted from 0"
+        )
     (answer,) = ask(cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
     if not answer.ok:
         raise ClusterError(f"no profile was taken: {answer.message}")

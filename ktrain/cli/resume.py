@@ -6,6 +6,7 @@ import typer
 
 from ktrain.cli.common import Context, Format, JobName, Namespace, Output, program, say, show
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 
 def command(
@@ -16,16 +17,13 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Give a suspended job its pods again; it goes on with the step after its last commit."""
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job, queue_of
+    from ktrain.jobs.find import queue_of, reach_job
     from ktrain.jobs.pause import resume
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     wanted = resume(cluster, job, nodes=nodes)
     if output is not Format.text:
         show({"name": name, "namespace": where, "suspended": False, "nodes": wanted}, output)
     when = f"waits for admission to queue {queue_of(job)}, to run again" if queue_of(job) else "may run again,"
-    say(f"job {name} {when} on {wanted} node{'s' if wanted > 1 else ''}\n  next: {program()} status {name} -n {where}")
+    say(f"job {name} {when} on {counted(wanted, 'node')}\n  next: {program()} status {name} -n {where}")
     return CliExit.OK

@@ -11,6 +11,7 @@ from ktrain.cli.common import Format, JobFile, Output, Sets, program, say, show
 from ktrain.errors import SpecError
 from ktrain.load import Loaded, load_job
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.local.ending import Again
@@ -47,7 +48,7 @@ def command(
     ranks = mapped.nodes * mapped.procs
     if loaded.job.spec.trainer and ranks > (micros := loaded.job.spec.trainer.batch.micros):
         raise SpecError(
-            f"{ranks} ranks share {micros} micro-batches a step; lower --nodes or --procs, or spec.trainer.batch.micro"
+            f"{ranks} ranks share {counted(micros, 'micro-batch')} a step; lower --nodes or --procs, or spec.trainer.batch.micro"
         )
     for told in mapped.told:
         say(f"here: {told}")

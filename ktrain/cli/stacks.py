@@ -18,14 +18,11 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Print the Python stacks of all threads of each rank, without stopping any of them."""
-    from ktrain.cluster import Cluster
     from ktrain.jobs.ask import ask
-    from ktrain.jobs.find import find_job, running_pods
+    from ktrain.jobs.find import reach_job, running_pods
     from ktrain.request import Ask
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     answers = ask(cluster, job, running_pods(cluster, where, name), Ask.STACKS, timeout=seconds(timeout))
     if output is not Format.text:
         show([dataclasses.asdict(answer) for answer in answers], output)

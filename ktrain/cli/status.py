@@ -8,6 +8,7 @@ import typer
 
 from ktrain.cli.common import Context, Format, GpuPrice, JobName, Namespace, Output, say, show
 from ktrain.names import ANNOTATION_ATTEMPT, CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.status.observe import Facts
@@ -61,7 +62,7 @@ def _tell(name: str, found: "State", facts: "Facts", attempt: str) -> None:
     if picture.first:
         typer.echo(f"  {progress.line(picture, now=time.time())}")
         if saved is not None and (lost := int(picture.first["step"]) - saved) > 0:
-            typer.echo(f"  {lost} steps are not saved yet")
+            typer.echo(f"  not saved yet: {counted(lost, 'step')}")
     elif facts.kept.head:
         typer.echo(f"  {'nothing is saved yet' if saved is None else f'saved at step {saved}'}: {facts.kept.url}")
     typer.echo(f"  attempt {attempt}, epoch {picture.epoch or _epoch(facts)}, {len(found.pods)} of {found.wanted} pods")

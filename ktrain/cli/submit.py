@@ -9,6 +9,7 @@ from ktrain.cli.common import Context, Format, JobFile, Namespace, Output, Sets,
 from ktrain.errors import SpecError
 from ktrain.load import Loaded
 from ktrain.names import CliExit
+from ktrain.units import counted
 
 if TYPE_CHECKING:
     from ktrain.cluster import Cluster
@@ -121,5 +122,5 @@ def _tell(planned: "Plan", taken: "Taken | None", output: Format, *, is_created:
     if step:
         say(f"  goes on from step {step}")
     if code:
-        say(f"  code         {code.num_files} files, {code.sha256[:12]}")
+        say(f"  code         {counted(code.num_files, 'file')}, {code.sha256[:12]}")
     say(f"  next: {program()} status {me.name} -n {me.namespace}")

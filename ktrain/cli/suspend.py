@@ -19,13 +19,10 @@ def command(
     output: Output = Format.text,
 ) -> int:
     """Stop all ranks at one step, wait for its commit, then take the pods away. `ktrain resume` goes on with the next step."""
-    from ktrain.cluster import Cluster
-    from ktrain.jobs.find import find_job, is_suspended
+    from ktrain.jobs.find import is_suspended, reach_job
     from ktrain.jobs.pause import Waiting, keep_suspended, suspend
 
-    cluster = Cluster.connect(context=context)
-    where = namespace or cluster.namespace
-    job = find_job(cluster, where, name)
+    cluster, where, job = reach_job(name, namespace=namespace, context=context)
     if is_suspended(job):
         say(f"job {name} {keep_suspended(cluster, job)}")
         return CliExit.OK

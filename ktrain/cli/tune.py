@@ -34,10 +34,10 @@ def command(
 
     Ctrl-C lets the running trials save, and the next call goes on with them; once more ends them at once.
     """
-    from ktrain.local.run import Interrupts
     from ktrain.tune import tune_told
+    from ktrain.tune.attended import attend
     from ktrain.tune.draw import check
-    from ktrain.tune.drive import TICK, Drive
+    from ktrain.tune.drive import TICK
     from ktrain.tune.folder import held, study_folder
     from ktrain.tune.here import here
     from ktrain.tune.study import open_study
@@ -53,22 +53,17 @@ def command(
     to = check(folder / "study.png")
     with held(folder):
         it = open_study(folder / "journal.log", tune, loaded.job.metadata.name, base=_base(loaded), tell=say)
-        interrupts = Interrupts()
         jobs = _there(job, sets or (), namespace, context) if cluster else here(loaded, sets or (), folder)
-        try:
-            is_over = Drive(it, jobs, tune.parallel, interrupts, say, tick=5.0 if cluster else TICK).run()
-        finally:
-            jobs.close()
-            interrupts.restore()
+        stopped = attend(it, jobs, tune.parallel, say, tick=5.0 if cluster else TICK)
         path = tune_told.picture(to, it)
     if output is Format.text:
         print_table(*tune_told.table(it), left=2)
         say(f"wrote {path}")
     else:
         show({**tune_told.document(it), "picture": str(path)}, output)
-    if not is_over:
+    if stopped is not None:
         say("stopped; the same command goes on")
-        return interrupts.exit
+        return stopped
     if it.best is None:
         say("no trial came to its end: mend the job, and begin another study with --study")
         return CliExit.JOB_FAILED

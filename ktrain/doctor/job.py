@@ -15,6 +15,7 @@ from ktrain.render import render
 from ktrain.spec import TrainingJob
 from ktrain.submit.pack import pack
 from ktrain.submit.plan import check_storage
+from ktrain.units import counted
 
 
 def needed_objects(cluster: Cluster, job: TrainingJob) -> Iterator[Check]:
@@ -79,7 +80,9 @@ def code(loaded: Loaded) -> Iterator[Check]:
     for text in bad:
         yield Check("code", Verdict.FAIL, text)
     if not bad:
-        yield Check("code", Verdict.OK, f"{archive.num_files} files, {len(archive.data) / 1024:.0f} KiB packed")
+        yield Check(
+            "code", Verdict.OK, f"{counted(archive.num_files, 'file')}, {len(archive.data) / 1024:.0f} KiB packed"
+        )
 
 
 def _fault(path: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from ktrain.goodput.account import BADPUT, PRODUCTIVE
 from ktrain.goodput.total import Total
 from ktrain.progress import length
+from ktrain.units import counted
 
 SHOWN: Final = 5
 WORTH_TELLING: Final = 0.5  # seconds
@@ -28,7 +29,7 @@ class Spent:
         if price is None:
             return [told]
         cost = self.cost(price)
-        return [told, f"cost {cost['total']:,.2f}, of which {cost['badput']:,.2f} badput ({self.gpus} GPUs)"]
+        return [told, f"cost {cost['total']:,.2f}, of which {cost['badput']:,.2f} badput ({counted(self.gpus, 'GPU')})"]
 
     def numbers(self, price: float | None) -> dict[str, Any]:
         """For `-o json`."""

@@ -26,6 +26,13 @@ def find_job(cluster: Cluster, namespace: str, name: str) -> Object:
         raise MissingError(f"there is no job {name!r} in namespace {namespace}; {there}") from None
 
 
+def reach_job(name: str, *, namespace: str | None, context: str | None) -> tuple[Cluster, str, Object]:
+    """The cluster, the namespace and the job there, as a command's options name them."""
+    cluster = Cluster.connect(context=context)
+    where = namespace or cluster.namespace
+    return cluster, where, find_job(cluster, where, name)
+
+
 def find_pods(cluster: Cluster, namespace: str, name: str) -> tuple[Object, ...]:
     """The job's pods, by index."""
     return tuple(sorted(cluster.list(POD, namespace, labels=f"{JOB_NAME}={name}"), key=index))

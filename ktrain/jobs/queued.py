@@ -9,6 +9,7 @@ from ktrain.errors import ForbiddenError, MissingError, NoKindError, SpecError, 
 from ktrain.jobs.find import is_suspended, queue_of, worker
 from ktrain.jobs.workload import Workload, find_workload
 from ktrain.names import ANNOTATION_PAUSE
+from ktrain.units import counted
 
 Object = dict[str, Any]
 
@@ -33,7 +34,7 @@ def resume(cluster: Cluster, job: Object, *, nodes: int | None) -> int:
     name, count = job["metadata"]["name"], int(worker(job).get("replicas", 1))
     if nodes not in {None, count}:
         raise SpecError(
-            f"--nodes {nodes}: job {name} is in Kueue's queue {queue_of(job)} with {count} nodes, and Kueue stops a job that "
+            f"--nodes {nodes}: job {name} is in Kueue's queue {queue_of(job)} with {counted(count, 'node')}, and Kueue stops a job that "
             "changes them; `ktrain submit --replace` queues it anew, and goes on with its run"
         )
     found = workload_of(cluster, job)

@@ -147,7 +147,9 @@ def _order(job: TrainingJob) -> Found:
 
 def _never_saved(job: TrainingJob) -> Found:
     trainer = job.spec.trainer
-    if trainer and all(_is_longer(span, trainer.duration, trainer) for span in trainer.checkpoint.every):
+    if not trainer or trainer.checkpoint.is_auto:
+        return
+    if all(_is_longer(span, trainer.duration, trainer) for span in trainer.checkpoint.spans):
         yield (
             "spec.trainer.checkpoint.every",
             f"the run is {trainer.duration} long and is saved at its end only; a failure costs all of it",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ktrain.load import shape
 from ktrain.load.compose import Location, compose
 from ktrain.load.problem import Problem, SpecErrors
+from ktrain.units import counted
 
 _TOP: Final = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
@@ -64,7 +65,7 @@ def _put(target: Any, override: Override, depth: int) -> Any:
 def _put_into_list(items: list[Any], key: str | int, override: Override, depth: int) -> list[Any]:
     """Changes one item, or appends one behind the last."""
     if not isinstance(key, int) or key > len(items):
-        _fail(override.text, f"the list here has {len(items)} items; {key} is none of them")
+        _fail(override.text, f"the list here has {counted(len(items), 'item')}; {key} is none of them")
     padded = [*items, None] if key == len(items) else items
     return [_put(item, override, depth + 1) if index == key else item for index, item in enumerate(padded)]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ktrain.spec import TrainingJob
+from ktrain.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,6 @@ def _procs(job: TrainingJob, machine: Machine, nodes: int, told: list[str]) -> i
     wants_gpus = any(name.endswith("/gpu") for name in job.spec.resources)
     if wants_gpus and machine.gpus == 0:
         here = max(1, min(wanted, machine.cores // nodes))
-        told.append(f"{wanted} GPUs a node → {here} CPU rank{'s' if here > 1 else ''} a node: there is no GPU here")
+        told.append(f"{counted(wanted, 'GPU')} a node → {counted(here, 'CPU rank')} a node: there is no GPU here")
         return here
     return wanted

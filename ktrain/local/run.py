@@ -17,7 +17,7 @@ from ktrain.local.view import View
 from ktrain.names import CliExit, Exit
 from ktrain.picture import Picture
 from ktrain.spec.platform import Restart
-from ktrain.units import format_time
+from ktrain.units import counted, format_time
 
 TICK: Final = 0.1
 ASK_EVERY: Final = 0.5
@@ -184,7 +184,7 @@ class Runner:
 def _given_up(last: dict[str, Any], budget: Restart) -> dict[str, Any]:
     """As a launcher says it that has come so far."""
     said = last.get("message") or f"node {last['node']} ended with {last['code']} before it could say why"
-    message = f"gave up after more than {budget.max} failures in {format_time(budget.window)}; the last one: {said}"
+    message = f"gave up after more than {counted(budget.max, 'failure')} in {format_time(budget.window)}; the last one: {said}"
     return {**last, "code": int(Exit.EXHAUSTED), "cause": "exhausted", "message": message}
 
 

@@ -18,6 +18,7 @@ from ktrain.records import Records, read_records
 from ktrain.spec import TrainingJob
 from ktrain.storage import scoped
 from ktrain.taken import take
+from ktrain.units import counted
 
 ENDS: Final = 5  # records at each end of the curve: dropout makes single ones jump
 LEAST: Final = 1e-3  # of the loss: what counts as falling
@@ -96,7 +97,7 @@ def begun(run: Run) -> list[Verdict]:
     """Steps, an evaluation where the job has data for it, a checkpoint."""
     losses = [record.get("loss") for record in run.records.of("step")]
     is_finite = bool(losses) and all(loss is not None and math.isfinite(loss) for loss in losses)
-    verdicts = [Verdict("trains", is_finite, f"{len(losses)} steps on {RANKS} ranks, loss {_short(losses)}")]
+    verdicts = [Verdict("trains", is_finite, f"{counted(len(losses), 'step')} on {RANKS} ranks, loss {_short(losses)}")]
     for record in run.records.of("eval")[-1:]:
         verdicts.append(Verdict("evaluates", ok=True, told=_values(record["values"])))
     newest = run.head.newest if run.head else None

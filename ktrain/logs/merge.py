@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ktrain.units import counted
+
 _RANK: Final = re.compile(r"\[rank (\d+)\] ?")
 _LOST: Final = "lost another rank: "
 
@@ -61,4 +63,4 @@ def folded(lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _felt(count: int) -> str:
-    return f"… {count} rank{'s' if count > 1 else ''} lost another one and stopped"
+    return f"… {counted(count, 'rank')} lost another one and stopped"

@@ -13,7 +13,7 @@ from ktrain.records import Record, Records
 from ktrain.report import chart, timeline
 from ktrain.report.matrix import matrices
 from ktrain.report.style import STYLE
-from ktrain.units import format_bytes
+from ktrain.units import counted, format_bytes
 
 
 def page(
@@ -180,8 +180,8 @@ def _checkpoints(records: Records, head: Head | None) -> str:
 def _about(records: Records, spec: Mapping[str, Any]) -> str:
     start: Record = next((it for it in reversed(records.all) if it["kind"] == "start"), {})
     versions = ", ".join(f"{name} {version}" for name, version in (start.get("versions") or {}).items())
-    facts = f"{versions}; {start.get('world_size', '?')} ranks on {start.get('device', '?')}"
-    unread = f"<p>{records.unreadable} lines could not be read.</p>" if records.unreadable else ""
+    facts = f"{versions}; {counted(start['world_size'], 'rank') if 'world_size' in start else '? ranks'} on {start.get('device', '?')}"
+    unread = f"<p>{counted(records.unreadable, 'line')} could not be read.</p>" if records.unreadable else ""
     rows = [(path, value) for path, value in _flat(spec) if value not in {"None", "{}", "[]"}]
     return f"<h2>What ran</h2><p>{escape(facts)}</p>{unread}<details><summary>spec</summary>{_table(('key', 'value'), rows)}</details>"
 

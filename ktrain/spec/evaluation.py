@@ -23,11 +23,13 @@ METRICS: Final = (
 
 
 class Eval(Model):
-    """Evaluation on data.val; there is always one at the very end."""
+    """Evaluation on data.val; there is always one at the very end, unless maxSamples is 0."""
 
     every: Length | None = setting(None, resume="free", doc="how often; none: at the end only")
     micro: int | None = setting(None, resume="free", doc="samples per forward pass; none: batch.micro", ge=1)
-    max_samples: int | None = setting(None, resume="free", doc="evaluate on the first so many samples; none: all", ge=1)
+    max_samples: int | None = setting(
+        None, resume="free", doc="evaluate on the first so many samples; none: all, 0: never evaluate", ge=0
+    )
     metrics: dict[ShortName, Args] = setting(
         {},
         resume="free",

@@ -10,7 +10,7 @@ from ktrain.spec import platform as p
 from ktrain.spec.base import Model, setting
 from ktrain.spec.trainer import Trainer
 from ktrain.spec.tune import Tune
-from ktrain.units import Time
+from ktrain.units import Time, counted
 
 MAX_NAME = 50  # the operator makes <job>-worker-<i> of it, and a DNS label ends at 63
 
@@ -78,8 +78,13 @@ class JobSpec(Model):
 
     @model_validator(mode="after")
     def _tune_measures_something(self) -> Self:
-        if self.tune and self.trainer and not self.trainer.data.has_val:
-            raise ValueError(f"tune.metric is {self.tune.metric}, but there is no trainer.data.val; add it")
+        if self.tune and self.trainer and not self.trainer.evaluates:
+            missing = (
+                "eval.maxSamples is 0; raise it"
+                if self.trainer.data.has_val
+                else "there is no trainer.data.val; add it"
+            )
+            raise ValueError(f"tune.metric is {self.tune.metric}, but {missing}")
         return self
 
     @model_validator(mode="after")
@@ -96,7 +101,7 @@ class JobSpec(Model):
             rounds = self.trainer.batch.micros
             if self.max_ranks > rounds:
                 raise ValueError(
-                    f"the job may have {self.max_ranks} ranks, but batch.global / batch.micro gives {rounds} micro-batches; "
+                    f"the job may have {self.max_ranks} ranks, but batch.global / batch.micro gives {counted(rounds, 'micro-batch')}; "
                     "lower nodes, procsPerNode or batch.micro, or raise batch.global"
                 )
         return self

@@ -1,5 +1,7 @@
 """What is kept of a run: checkpoints and records of the training curve."""
 
+from typing import Final, Literal
+
 from pydantic import field_validator
 
 from ktrain.spec.base import Model, setting
@@ -7,25 +9,37 @@ from ktrain.spec.common import positive
 from ktrain.spec.evaluation import Best
 from ktrain.units import Span
 
+AUTO: Final = "auto"
+_Every = Span | Literal["auto"]
+
 
 class Checkpoint(Model):
     """When to save and what to keep."""
 
-    every: tuple[Span, ...] = setting(
-        (Span(600.0, "s"),), resume="free", doc="whichever comes first: 500step, 1ep, 10min"
+    every: tuple[_Every, ...] = setting(
+        (Span(600.0, "s"),),
+        resume="free",
+        doc="whichever comes first: 500step, 1ep, 10min; auto: by what a save costs and how often the job fails",
     )
     keep_last: int = setting(2, resume="free", doc="newest commits to keep", ge=1, le=10_000)
     best: Best | None = setting(None, resume="free", doc="also keep the best by a metric")
 
-    @field_validator("every", mode="before", json_schema_input_type=Span | tuple[Span, ...])
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Without `auto`."""
+        return tuple(it for it in self.every if it != AUTO)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the run decides for itself."""
+        return AUTO in self.every
+
+    @field_validator("every", mode="before", json_schema_input_type=_Every | tuple[_Every, ...])
     @classmethod
     def _listed(cls, every: object) -> object:
-        return every if isinstance(every, list | tuple) else (every,)
-
-    @field_validator("every")
-    @classmethod
-    def _units(cls, every: tuple[Span, ...]) -> tuple[Span, ...]:
-        return tuple(positive(span) for span in every)
+        # Read here and not by the union, whose errors would name both of its sides.
+        listed = every if isinstance(every, list | tuple) else (every,)
+        return tuple(it if it == AUTO else positive(Span.parse(it)) for it in listed)
 
 
 class Log(Model):

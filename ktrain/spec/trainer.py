@@ -67,11 +67,22 @@ class Trainer(Model):
         return track
 
     @property
+    def evaluates(self) -> bool:
+        """Whether there is an evaluation, if only at the end."""
+        return self.data.has_val and self.eval.max_samples != 0
+
+    @property
+    def _why_not(self) -> str:
+        if self.data.has_val:
+            return "eval.maxSamples is 0, so that nothing is evaluated; raise it"
+        return "there is no data.val to evaluate on; add data.val (or data.split)"
+
+    @property
     def in_epochs(self) -> tuple[tuple[str, Span], ...]:
         """Lengths, other than those of orders, that mean something only when the data has a length; by key."""
         ema = self.optim.ema
         spans = [("duration", self.duration), ("eval.every", self.eval.every), ("profile.at", self.profile.at)]
-        spans += [("checkpoint.every", span) for span in self.checkpoint.every]
+        spans += [("checkpoint.every", span) for span in self.checkpoint.spans]
         spans += [("optim.ema.every", ema.every)] if ema else []
         spans += [("optim.rules", rule.frozen_until) for rule in self.optim.rules]
         spans += [(f"schedule.{name}", span) for name, span in self.schedule.lengths.items()]
@@ -117,10 +128,8 @@ class Trainer(Model):
     @model_validator(mode="after")
     def _evaluated(self) -> Self:
         asked = [name for name in ("metrics", "predictions") if getattr(self.eval, name)]
-        if asked and not self.data.has_val:
-            raise ValueError(
-                f"eval.{asked[0]} is given, but there is no data.val to evaluate on; add data.val (or data.split) or remove it"
-            )
+        if asked and not self.evaluates:
+            raise ValueError(f"eval.{asked[0]} is given, but {self._why_not} or remove it")
         return self
 
     @model_validator(mode="after")
@@ -134,10 +143,8 @@ class Trainer(Model):
         if self.schedule.watched and self.eval.every is None:
             raise ValueError("schedule plateau sees evaluations, but there is no eval.every; add eval: {every: …}")
         for name, monitor in watched:
-            if monitor.startswith("val/") and not self.data.has_val:
-                raise ValueError(
-                    f"{name}.monitor is {monitor}, but there is no data.val; add data.val (or data.split) or remove {name}"
-                )
+            if monitor.startswith("val/") and not self.evaluates:
+                raise ValueError(f"{name}.monitor is {monitor}, but {self._why_not} or remove {name}")
         return self
 
 

@@ -1,17 +1,8 @@
-"""Libraries of the extra `tune`, imported when they are needed and not before."""
+"""Libraries of the extra `tune`."""
 
-import importlib
-from typing import Any
+from functools import partial
+from typing import Final
 
-from ktrain.errors import KtrainError
+from ktrain.extras import require
 
-
-def need(module: str) -> Any:
-    """The module; KtrainError names the extra where its library is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        library = module.partition(".")[0]
-        raise KtrainError(
-            f"{library} is not installed, and this needs it: pip install 'ktrain-operator[tune]' ({error})"
-        ) from error
+need: Final = partial(require, extra="tune", what="this")

@@ -11,6 +11,7 @@ from ktrain.spec.job import MAX_NAME
 from ktrain.tune.draw import COLOURS, draw
 from ktrain.tune.measure import At, Curve, curve, direction_of
 from ktrain.tune.work import Ended, Seen, Work, job_name
+from ktrain.units import counted
 
 SECTION: Final = "trainer.data.fold"
 
@@ -159,7 +160,7 @@ def picture(path: Path, folds: Folds, metric: str, at: At) -> Path:
             axes.axhspan(mean - std, mean + std, color="#9ca3af", alpha=0.3, linewidth=0)
         axes.set(xlabel="fold", ylabel=metric, xticks=range(1, len(values) + 1))
 
-    return draw(path, [curves, bars], title=f"{metric} over {len(values)} folds: {mean:.4g} ± {std:.2g}")
+    return draw(path, [curves, bars], title=f"{metric} over {counted(len(values), 'fold')}: {mean:.4g} ± {std:.2g}")
 
 
 def _number(value: float) -> str:

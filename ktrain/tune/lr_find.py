@@ -34,14 +34,15 @@ class Range:
 
 
 def sets(swept: Range, folder: str) -> list[str]:
-    """What makes a job a sweep: its storage is a folder that goes, and nothing watches an evaluation."""
+    """What makes a job a sweep: its storage is a folder that goes, and nothing is evaluated."""
+    # A division of the data stays: the rate is that of the part that the job trains on.
     factor = gamma(swept.begin, swept.end, swept.steps)
     schedule = f'{{use: "torch.optim.lr_scheduler:ExponentialLR", args: {{gamma: {factor!r}}}}}'
     return [
         f"storage={{url: {folder}}}", f"trainer.duration={swept.steps}step", f"trainer.optim.lr={swept.begin!r}",
         f"trainer.schedule={schedule}", "trainer.log.every=1step", "trainer.nonfinite=stop", "restart.max=0",
         "trainer.checkpoint={every: 1000000000step}", "tune=",
-        *(f"trainer.{key}=" for key in ("earlyStop", "track", "data.val")), "trainer.eval={maxSamples: 1}",
+        *(f"trainer.{key}=" for key in ("earlyStop", "track", "data.val")), "trainer.eval={maxSamples: 0}",
     ]  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ktrain.errors import KtrainError, SpecError
+from ktrain.errors import SpecError
+from ktrain.extras import require
 from ktrain.spec.tune import Tune
 from ktrain.tune.extra import need
 from ktrain.tune.space import grid
@@ -54,8 +55,5 @@ def _grid(sampler: Any) -> Any:
 
 
 def _gp(samplers: Any, args: dict[str, Any]) -> Any:
-    try:
-        need("torch")
-    except KtrainError as error:
-        raise KtrainError("the sampler gp needs torch: pip install 'ktrain-operator[trainer]'") from error
+    require("torch", "trainer", "the sampler gp")
     return samplers.GPSampler(**args)

@@ -13,6 +13,7 @@ from ktrain.named import NoRunError, find_run
 from ktrain.records import read_records
 from ktrain.storage import open_storage
 from ktrain.tune.measure import At, Curve, Direction, checked
+from ktrain.units import counted
 
 _WILD = frozenset("*?[")
 
@@ -76,7 +77,7 @@ def pair(a: Side, b: Side) -> Pairs:
     if len(a.members) == len(b.members):
         return Pairs(a.members, b.members, "order", 0)
     raise KtrainError(
-        f"{a.name} has {len(a.members)} runs and {b.name} has {len(b.members)}, and seeds and folds do not tell which belong "
+        f"{a.name} has {counted(len(a.members), 'run')} and {b.name} has {len(b.members)}, and seeds and folds do not tell which belong "
         "together; name as many on each side, in the same order"
     )
 

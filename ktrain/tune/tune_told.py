@@ -9,6 +9,7 @@ from typing import Any, Final
 from ktrain.spec.tune import Values
 from ktrain.tune.draw import COLOURS, draw
 from ktrain.tune.study import Study
+from ktrain.units import counted
 
 _COLOUR: Final = {"COMPLETE": COLOURS[0], "PRUNED": "#9ca3af"}
 
@@ -105,7 +106,7 @@ def picture(path: Path, study: Study) -> Path:
         axes.set_xticks(range(len(columns)), [*names, study.tune.metric], fontsize=8)
         axes.set_yticks([])
 
-    return draw(path, [history, coordinates], title=f"{study.job}: {len(trials)} trials")
+    return draw(path, [history, coordinates], title=f"{study.job}: {counted(len(trials), 'trial')}")
 
 
 def _place(values: Values, param: Any) -> float:
@@ -127,7 +128,7 @@ def _scaled(found: Sequence[float]) -> list[float]:
 
 def _span(values: Values) -> str:
     if values.choices is not None:
-        return f"{len(values.choices)} choices"
+        return f"{counted(len(values.choices), 'choice')}"
     return f"{values.low:g} to {values.high:g}" + (" (log)" if values.log else "")
 
 

@@ -16,6 +16,7 @@ CAUSES: Final[dict[int, str]] = {
     Exit.DATA: "data",
     Exit.EXHAUSTED: "exhausted",
     Exit.USER: "user",
+    Exit.FULL: "full",
     Exit.NONFINITE: "nonfinite",
     Exit.KILLED: "killed",
     Exit.PREEMPTED: "preempted",

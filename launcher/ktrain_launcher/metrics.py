@@ -74,6 +74,9 @@ TABLE: Final = (
     Series(Name.CHECKPOINT_TIMESTAMP, "gauge", "job", "When the newest commit was made."),
     Series(Name.CHECKPOINT_STALL_SECONDS, "counter", "job", "Time that checkpoints stopped training on rank 0."),
     Series(Name.CHECKPOINT_SECONDS, "counter", "job", "Time from the start of checkpoints until they were durable."),
+    Series(
+        Name.CHECKPOINT_INTERVAL_SECONDS, "gauge", "job", "Time between checkpoints that checkpoint.every: auto chose."
+    ),
     Series(Name.CHECKPOINTS, "counter", "job", "Checkpoints committed in this epoch."),
     Series(Name.CHECKPOINT_FAILURES, "counter", "job", "Checkpoints that failed in this epoch."),
     Series(Name.NONFINITE_STEPS, "counter", "job", "Steps whose loss was not finite."),
@@ -237,6 +240,7 @@ _PLAIN: Final[dict[Name, Callable[[Snapshot], float | None]]] = {
     Name.CHECKPOINT_TIMESTAMP: lambda s: s.checkpoint_at or None,
     Name.CHECKPOINT_STALL_SECONDS: lambda s: s.checkpoint_stall_seconds,
     Name.CHECKPOINT_SECONDS: lambda s: s.checkpoint_seconds,
+    Name.CHECKPOINT_INTERVAL_SECONDS: lambda s: s.checkpoint_interval_seconds or None,
     Name.CHECKPOINTS: lambda s: s.checkpoints,
     Name.CHECKPOINT_FAILURES: lambda s: s.checkpoint_failures,
     Name.NONFINITE_STEPS: lambda s: s.nonfinite_steps,

@@ -7,7 +7,7 @@ from typing import Final
 
 from ktrain.history import Token
 from ktrain.spec.platform import Restart
-from ktrain.units import format_time
+from ktrain.units import counted, format_time
 
 MAX_QUOTED: Final = 500
 
@@ -69,5 +69,4 @@ def _failures(past: Sequence[Past], born: float, now: float) -> Iterator[_Failur
 
 def _sentence(count: int, last: Past, restart: Restart) -> str:
     said = last.message or f"epoch {last.token.prefix} ended without a word: its launcher was killed (usually out of memory), or its node was lost"  # fmt: skip
-    failures = "1 failure" if count == 1 else f"{count} failures"
-    return f"gave up after {failures} in {format_time(restart.window)} without a newer checkpoint; the last one: {said[:MAX_QUOTED]}"
+    return f"gave up after {counted(count, 'failure')} in {format_time(restart.window)} without a newer checkpoint; the last one: {said[:MAX_QUOTED]}"

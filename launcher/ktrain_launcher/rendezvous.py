@@ -7,6 +7,7 @@ from typing import Final
 
 from ktrain.errors import FencedError, StorageError
 from ktrain.history import Token
+from ktrain.units import counted
 from ktrain.voice import Say
 from ktrain_launcher.control import Control, Formed
 from ktrain_launcher.parking import Parking
@@ -116,7 +117,7 @@ class Rendezvous:
         if missing:
             self._note(f"waits for the launchers of nodes {missing}")
         elif rest > 0:
-            self._note(f"waits {rest:.0f} s more before the next try, after {self._failures} failures")
+            self._note(f"waits {rest:.0f} s more before the next try, after {counted(self._failures, 'failure')}")
         else:
             self._note("")
         if missing and time.monotonic() - self._said > SAY_EVERY:

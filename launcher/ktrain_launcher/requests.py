@@ -14,6 +14,7 @@ from ktrain.history import read_head
 from ktrain.request import Answer, Ask, Request, answer_key, encode_answer, profile_key
 from ktrain.snapshot import Snapshot
 from ktrain.storage import Storage
+from ktrain.units import counted
 from ktrain.voice import Say
 from ktrain_launcher.board import Board
 from ktrain_launcher.logs import Logs
@@ -173,7 +174,7 @@ class Requests:
         ranks.ask_for_stacks()
         self._ended.wait(DUMP_SECONDS)
         stacks = {str(rank): lines for rank, lines in self._logs.since(mark).items()}
-        return self._told(request, ok=True, message=f"stacks of {len(stacks)} ranks", stacks=stacks)
+        return self._told(request, ok=True, message=f"stacks of {counted(len(stacks), 'rank')}", stacks=stacks)
 
     def _profile(self, request: Request) -> Answer:
         """Of the rank that is meant, or of this pod's first. Waits no longer than until something else is asked."""

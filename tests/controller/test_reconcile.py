@@ -162,7 +162,7 @@ def test_a_dry_run_tells_what_it_would_do_once_and_changes_nothing(
     mind.look()
     mind.look()
     (told,) = messages(api)
-    assert told.startswith("dry run: would have acted: gave up after 1 failures")
+    assert told.startswith("dry run: would have acted: gave up after 1 failure ")
     assert {(it.method, it.plural) for it in api.writes} == {("POST", "events")}
 
 

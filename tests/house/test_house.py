@@ -45,6 +45,14 @@ def test_nothing_names_a_registry_or_somebodys_folder() -> None:
         assert not forbidden.search(path.read_text(encoding="utf-8", errors="replace")), name
 
 
+def test_one_thing_is_never_told_as_several() -> None:
+    plural = re.compile(
+        r"\{len\([^{}()]*\)(?::,)?\} (?:file|item|step|sample|trial|run|fold|rank|pod|tensor|checkpoint|choice)s\b"
+    )
+    told = {path.name: plural.findall(path.read_text(encoding="utf-8")) for path in (ROOT / "ktrain").rglob("*.py")}
+    assert [name for name, found in told.items() if found] == []  # units.counted knows one from many
+
+
 def test_the_readmes_tree_is_the_tree() -> None:
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The tree")[2]
     told = set(re.findall(r"^\| \[`([\w.]+)/`\]", table, re.MULTILINE))

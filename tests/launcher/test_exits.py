@@ -81,6 +81,7 @@ def test_patience_goes_by_what_the_others_have_to_do(ended: list[Ended], allowed
     [
         pytest.param(70, 3, True, Action.FAIL, False, id="user code: the whole job"),
         pytest.param(76, 0, True, Action.FAIL, False, id="not finite: the whole job"),
+        pytest.param(73, 3, True, Action.FAIL, False, id="no room: the whole job"),
         pytest.param(137, 1, True, Action.RESTART, True, id="killed: again, and it counts"),
         pytest.param(137, 0, True, Action.LEAVE, True, id="killed too often: this pod"),
         pytest.param(202, 2, False, Action.RESTART, True, id="hang: again, and it counts"),
@@ -96,7 +97,7 @@ def test_the_code_decides_what_the_pod_does(code: int, left: int, moved: bool, a
     assert (decision.action, decision.code, decision.is_counted) == (action, code, counted)
 
 
-@pytest.mark.parametrize("code", [0, 64, 69, 70, 76, 143, 203])
+@pytest.mark.parametrize("code", [0, 64, 69, 70, 73, 76, 143, 203])
 def test_these_are_no_failures_of_an_epoch(code: int) -> None:
     assert not is_failure(code)
 

@@ -52,7 +52,7 @@ def full(rank: int = 0) -> Snapshot:
         tokens=700, epoch=0.5, progress=0.07, eta_seconds=930, loss=2.5, lr=1e-3, grad_norm=1.5, samples_per_second=10,
         tokens_per_second=100, step_seconds_sum=3.5, step_counts=[0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0],
         data_wait_seconds=0.25, peer_wait_seconds=0.75, last_step_at=1.7e9, checkpoint_step=5, checkpoint_at=1.6e9, checkpoint_stall_seconds=0.1,
-        checkpoint_seconds=1.25, checkpoints=1, nonfinite_steps=1, memory_bytes=1 << 30,
+        checkpoint_seconds=1.25, checkpoint_interval_seconds=29, checkpoints=1, nonfinite_steps=1, memory_bytes=1 << 30,
         metrics={"val/loss": 2.6, "val/accuracy": 0.4},
     )  # fmt: skip
 

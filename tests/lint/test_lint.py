@@ -68,6 +68,7 @@ def test_a_rule_speaks_alone(code: str, made: TrainingJob) -> None:
         job(preemption={"grace": "10s"}),
         job(scheduling={"spot": True, "nodeSelector": {"spot": "true"}}),
         job({"checkpoint": {"every": ["1ep", "10min"]}}),
+        job({"checkpoint": {"every": "auto"}}),
         job({"schedule": {"warmup": "999step"}}),
         job(procsPerNode=2),
     ],

@@ -171,6 +171,17 @@ class TestOverrides:
         assert [str(span) for span in job.spec.trainer.checkpoint.every] == ["5step", "1m"]
 
     @pytest.mark.parametrize(
+        ("every", "spans"), [("auto", []), ("[auto, 5step]", ["5step"])], ids=["alone", "beside a number of steps"]
+    )
+    def test_the_run_may_decide_when_to_save(self, every: str, spans: list[str]) -> None:
+        job, _ = parse_job(GOOD, "f", [f"trainer.checkpoint.every={every}"])
+        assert job.spec.trainer is not None
+        checkpoint = job.spec.trainer.checkpoint
+        assert checkpoint.is_auto
+        assert [str(span) for span in checkpoint.spans] == spans
+        assert type(job).model_validate_json(job.model_dump_json(by_alias=True)) == job
+
+    @pytest.mark.parametrize(
         ("override", "message", "hint"),
         [
             ("nodez=3", "unknown key 'nodez'", "did you mean 'nodes'?"),

@@ -94,6 +94,10 @@ class TestProgress:
             "step 120/2000  loss 2.312  val/loss 2.4  84.2 samples/s  ETA 3m10s  saved at 100 (12s ago)  1 restart"
         )
 
+    def test_an_interval_that_the_run_has_chosen_is_told(self) -> None:
+        picture = Picture(("running",), ({**FIRST, "checkpoint_interval_seconds": 42.7},))
+        assert progress.saved(picture, now=1000.0) == "saved at 100 (12s ago, auto: every 43s)"
+
     def test_before_the_first_step_it_says_what_happens(self) -> None:
         assert progress.line(Picture(("running",), ({"rank": 0, "step": 0, "phase": "restore"},)), now=0) == "restoring"
         assert progress.line(Picture(("rendezvous",), ()), now=0) == "rendezvous"

@@ -1,9 +1,11 @@
 """`ktrain run` when everything is killed, storage is full, damaged, gone, or S3."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,8 +84,14 @@ def test_a_full_disk_costs_a_sentence_and_nothing_that_was_saved(folder: Path) -
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside],
         cwd=folder, capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
-    assert "the disk is full; free some space or choose another storage.url" in done.stderr
-    assert "failed after" in done.stderr
+    assert (
+        "the disk is full; free some space or choose another storage.url (a checkpoint takes 52.5 KiB, " in done.stderr
+    )
+    assert re.search(
+        r"failed after .*: full \(exit 73\) on rank \d: the last checkpoint, of step 160, could not", done.stderr
+    )
+    assert "restart" not in done.stderr  # the same end would be trained for again
+    assert done.stderr.count("start step=") == 1
     assert "Traceback" not in done.stderr
     (folder / "runs").rmdir()
     shutil.move(folder / "kept", folder / "runs")
@@ -93,6 +101,23 @@ def test_a_full_disk_costs_a_sentence_and_nothing_that_was_saved(folder: Path) -
     assert resumed.returncode == CliExit.OK, resumed.stderr
     assert f"resuming run {run_storage(folder).url.rsplit('/', 1)[-1][:8]} from step {saved}" in resumed.stderr
     assert step(folder) == 160
+
+
+def test_a_script_that_finds_no_room_is_not_begun_again(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    subprocess.run(
+        [sys.executable, "-m", "ktrain", "init", "--template", "script", str(folder)], check=True, capture_output=True
+    )
+    (folder / "runs").mkdir()
+    inside = f"mount -t tmpfs -o size=48k tmpfs runs && {' '.join(command())}; exit 0"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside],
+        cwd=folder, capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    assert re.search(r"failed after .*: full \(exit 73\) on rank \d: the checkpoint of step \d+ could not", done.stderr)
+    assert "the disk is full; free some space or choose another storage.url (a checkpoint takes " in done.stderr
+    assert "restart" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(folder: Path) -> None:

@@ -99,6 +99,17 @@ def test_the_last_evaluation_is_of_the_final_weights() -> None:
     assert evals == [3, 6, 7]
 
 
+def test_a_run_that_evaluates_no_sample_evaluates_never() -> None:
+    fitted = fit(duration="7step", eval={"every": "3step", "maxSamples": 0})
+    assert "eval" not in {record["kind"] for record in fitted.records}
+    assert fitted.metrics == {}
+
+
+def test_nothing_is_asked_of_evaluations_that_there_are_not() -> None:
+    with pytest.raises(SpecError, match=r"earlyStop\.monitor is val/loss, but eval\.maxSamples is 0"):
+        fit(eval={"every": "2step", "maxSamples": 0}, early_stop={"monitor": "val/loss"})
+
+
 def test_evaluation_counts_each_sample_once_whatever_the_batch() -> None:
     values = [fit(duration="3step", eval={"micro": micro}).metrics for micro in (1, 7, 40)]
     assert values[0]["val/loss"] == pytest.approx(values[1]["val/loss"], rel=1e-6)

@@ -130,7 +130,7 @@ def test_a_profile_that_cannot_be_kept_harms_nobody(tmp_path: Path, caplog: pyte
     fitted = fit(tmp_path, profile={"at": "2step", "steps": 1})
     assert fitted.progress.step == 10
     assert profiles(fitted) == []
-    assert "the profile of 1 steps until 4 is not kept: " in caplog.text
+    assert "the profile of 1 step until 4 is not kept: " in caplog.text
 
 
 def test_with_an_evaluation_after_every_step_it_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

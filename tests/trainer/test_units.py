@@ -1,8 +1,10 @@
 """The trainer's parts, one by one."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from ktrain.errors import BuildError, CheckpointError, DataError, NonFiniteError, SpecError
+from ktrain.errors import BuildError, CheckpointError, DataError, NonFiniteError, SpecError, StorageError
 from ktrain.names import Exit
 from ktrain.spec.optim import Optim
 from ktrain.spec.task import TaskSpec
 from ktrain.units import Span
-from ktrain_trainer import failures, groups, optim, rng, task
+from ktrain_trainer import failures, groups, optim, rng, room, task
 from ktrain_trainer.data import Fetch, Loader, check_source, to_device
 from ktrain_trainer.length import Length, passed
 from ktrain_trainer.plan import Cut, Stream
@@ -223,7 +225,13 @@ class TestProgress:
         (RuntimeError("CUDA error: device-side assert triggered"), Exit.USER),
         (ConnectionResetError(104, "reset"), Exit.PEER),
         (OSError(5, "Input/output error"), Exit.PEER),
+        (OSError(116, "Stale file handle"), Exit.PEER),
+        (OSError(110, "Connection timed out"), Exit.PEER),
         (FileNotFoundError(2, "No such file", "data.bin"), Exit.DATA),
+        (PermissionError(13, "Permission denied", "data.bin"), Exit.USER),
+        (IsADirectoryError(21, "Is a directory", "data"), Exit.USER),
+        (NotADirectoryError(20, "Not a directory", "data.bin/0"), Exit.USER),
+        (type("UnidentifiedImageError", (OSError,), {})("cannot identify image file"), Exit.USER),
         (torch.OutOfMemoryError("CUDA out of memory"), Exit.USER),
         (KeyboardInterrupt(), Exit.PREEMPTED),
     ],
@@ -231,6 +239,35 @@ class TestProgress:
 )
 def test_the_kind_of_failure_decides_the_exit_code(error: BaseException, code: Exit) -> None:
     assert failures.classify(error) is code
+
+
+def refused(number: int) -> CheckpointError:
+    """As storage tells an error of the file system."""
+    error = CheckpointError("cannot create step-20/0000.bin")
+    error.__cause__ = StorageError("cannot create")
+    error.__cause__.__cause__ = OSError(number, "as it was told")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "expected"),
+    [
+        pytest.param(refused(errno.ENOSPC), 10**9, True, id="no space, whatever is left for others"),
+        pytest.param(refused(errno.EDQUOT), None, True, id="the quota is used up"),
+        pytest.param(refused(errno.EIO), 10**9, False, id="a disk that fails"),
+        pytest.param(CheckpointError("rank 1: cannot create"), 99, True, id="heard of from another rank"),
+        pytest.param(CheckpointError("rank 1: cannot create"), 101, False, id="another rank's, and there is room"),
+        pytest.param(CheckpointError("cannot create"), None, False, id="nobody can say"),
+    ],
+)
+def test_a_save_that_fails_for_want_of_room_is_known(error: CheckpointError, free: int | None, expected: bool) -> None:
+    assert room.is_full(error, needed=100, free=free) is expected
+
+
+def test_room_is_asked_of_folders_only(tmp_path: Path) -> None:
+    assert (room.free_bytes(f"file://{tmp_path}") or 0) > 0
+    assert room.free_bytes(f"file://{tmp_path}/gone") is None
+    assert room.free_bytes("s3://bucket/runs") is None
 
 
 def test_the_error_file_keeps_the_users_traceback(tmp_path: Any) -> None:

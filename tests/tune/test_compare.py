@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from ktrain.errors import KtrainError
+from ktrain.errors import BuildError, KtrainError
+from ktrain.extras import require
 from ktrain.names import CliExit
 from ktrain.tune.compare import RESAMPLES, compare
 from ktrain.tune.extra import need
@@ -136,5 +137,14 @@ def test_a_wrong_comparison_is_one_sentence(
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(KtrainError, match=r"scipy is not installed.*pip install 'ktrain-operator\[tune\]'"):
+    with pytest.raises(BuildError, match=r"needs scipy, which is not installed; pip install 'ktrain-operator\[tune\]'"):
         need("scipy.stats")
+
+
+def test_a_library_that_lacks_another_one_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "halfway.py").write_text("import nowhere_to_be_found", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        BuildError, match=r"x: reading needs halfway, which cannot be imported \(No module named 'nowhere"
+    ):
+        require("halfway", "data", "reading", "x")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktrain.names import CliExit
-from ktrain.tune.lr_find import Range
+from ktrain.tune.lr_find import Range, load_sweep
 from ktrain.tune.sweep import Smooth, analyse, gamma
 from tests.cli.test_cli import ktrain
 from tests.tune.here import patient
@@ -51,6 +51,11 @@ def test_a_loss_that_is_not_finite_ends_the_sweep(loss: float) -> None:
     assert len(found.points) == 70
 
 
+def test_the_first_losses_are_noise_and_end_no_sweep() -> None:
+    found = analyse(sweep({2: 9.0}), smooth=0.0)
+    assert found.diverged_at == analyse(sweep(), smooth=0.0).diverged_at
+
+
 def test_a_loss_that_never_falls_suggests_nothing() -> None:
     assert analyse([{"lr": rate, "loss": 1.0 + step} for step, rate in enumerate(RATES[:20])]).suggestion is None
     assert analyse(sweep()[:5]).suggestion is None
@@ -70,6 +75,16 @@ def test_a_sweep_with_two_ranks_suggests_a_rate_and_leaves_nothing(tmp_path: Pat
     assert told["diverged_at"] > rates[-1]
     assert 1e-4 < told["suggestion"] < 1
     assert {it.name for it in folder.iterdir()} - {"__pycache__"} == {*before, "lr-find.png"}
+
+
+@pytest.mark.parametrize("divided", ["split={train: 0.8, val: 0.2}", "fold={k: 5, index: 0}"])
+def test_a_sweep_trains_on_the_jobs_own_part_and_evaluates_nothing(divided: str, tmp_path: Path) -> None:
+    ktrain("init", str(tmp_path))
+    own = ["trainer.data.val=", f"trainer.data.{divided}", "trainer.checkpoint.best="]
+    trainer = load_sweep(tmp_path / "job.yaml", own, Range(1e-5, 1, 60), "swept").job.spec.trainer
+    assert trainer is not None
+    assert trainer.data.has_val
+    assert not trainer.evaluates
 
 
 def test_a_wrong_range_is_one_sentence(tmp_path: Path) -> None:

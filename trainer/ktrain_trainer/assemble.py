@@ -16,6 +16,7 @@ from ktrain.errors import DataError
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Trainer
 from ktrain_trainer import build, data, micro, optim, rng, schedule, task
+from ktrain_trainer.auto_every import AutoEvery
 from ktrain_trainer.average import Ema
 from ktrain_trainer.checkpoint import Checkpointer, Retention, init_from
 from ktrain_trainer.compiled import Compiled
@@ -27,12 +28,14 @@ from ktrain_trainer.metrics import Metrics
 from ktrain_trainer.metrics.registry import check as check_metrics
 from ktrain_trainer.ordering import make_order
 from ktrain_trainer.parallel import spread
+from ktrain_trainer.past_gangs import read_past
 from ktrain_trainer.place import Place, checkpointer, gang, write_done
 from ktrain_trainer.plan import Stream
 from ktrain_trainer.predictions import Predictions
 from ktrain_trainer.probe import Probe
 from ktrain_trainer.profiler import Profiler
 from ktrain_trainer.rate import ClosedForm, Rate, Scheduled
+from ktrain_trainer.room import free_bytes
 from ktrain_trainer.run import Feed, Run
 from ktrain_trainer.saving import Saving
 from ktrain_trainer.sinks import Facts, Sink, open_sinks
@@ -94,7 +97,7 @@ def assemble(
     if train_mode := getattr(optimizer, "train", None):  # schedule-free ones: they are saved as they train
         train_mode()
     train = _train_feed(parts.train, spec)
-    val = _val_feed(parts.val, spec) if parts.val else None
+    val = _val_feed(parts.val, spec) if parts.val and spec.eval.max_samples != 0 else None
     length = Length.of(spec.duration, num_samples=train.num_samples)
     about = _about(spec, world, length, place)
     described = {"about": about, "spec": dict(document or {}), "data": data.fingerprint(parts.train.fetch.source)}
@@ -109,7 +112,8 @@ def assemble(
 
     saving = Saving(
         spec, world, _checkpointer(spec, world, place), journal, meter,
-        describe=described, check=check, done=lambda progress: write_done(place, progress, duration=str(spec.duration)) if place.storage else None,
+        describe=described, check=check, free=lambda: free_bytes(place.storage.url) if place.storage else None,
+        auto=_auto(spec, world, place), done=lambda progress: write_done(place, progress, duration=str(spec.duration)) if place.storage else None,
     )  # fmt: skip
     return Run(
         spec,
@@ -176,6 +180,12 @@ def _compiled(spec: Trainer, world: World, place: Place) -> Compiled | None:
     compiled = Compiled(place.storage, place.scratch, keeps=world.is_first)
     compiled.open()
     return compiled
+
+
+def _auto(spec: Trainer, world: World, place: Place) -> AutoEvery | None:
+    if not (spec.checkpoint.is_auto and world.is_first and place.storage):
+        return None
+    return AutoEvery(read_past(place.storage, place.token), nodes=max(1, world.size // world.local_size))
 
 
 def _checkpointer(spec: Trainer, world: World, place: Place) -> Checkpointer | None:

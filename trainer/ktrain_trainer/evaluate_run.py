@@ -40,6 +40,7 @@ def _as_asked(spec: Trainer) -> Trainer:
         update={
             "model": spec.model.model_copy(update={"init_from": None}),
             "parallel": Parallel(),
+            "eval": spec.eval.model_copy(update={"max_samples": spec.eval.max_samples or None}),
             "early_stop": None,
             "checkpoint": spec.checkpoint.model_copy(update={"best": None}),
         }

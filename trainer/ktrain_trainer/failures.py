@@ -28,6 +28,10 @@ _PEER: Final = (
 _OTHERS: Final = (*(f"{Path(it).parent}{os.sep}" for it in (ktrain.__file__, __file__, os.__file__)), "<frozen")
 """Folders of code that is not the user's: ours, and Python's."""
 _USER: Final = ("device-side assert",)  # an index out of range in the user's own kernel call
+_STAYS: Final = (PermissionError, IsADirectoryError, NotADirectoryError)  # so it is the next time too
+_NO_PICTURE: Final = (
+    "UnidentifiedImageError"  # Pillow's, which we do not need; an OSError, as if the disk were to blame
+)
 
 
 def classify(error: BaseException) -> Exit:
@@ -40,6 +44,8 @@ def classify(error: BaseException) -> Exit:
         return Exit.PEER
     if isinstance(error, FileNotFoundError):
         return Exit.DATA
+    if isinstance(error, _STAYS) or type(error).__name__ == _NO_PICTURE:
+        return Exit.USER
     if isinstance(error, OSError):
         return Exit.PEER  # reading the data set: network file systems fail and come back
     if isinstance(error, KeyboardInterrupt):

@@ -12,7 +12,7 @@ from typing import Any
 from ktrain.errors import KtrainError
 from ktrain.spec import Trainer, TrainingJob
 from ktrain.spec.parallel import Parallel
-from ktrain.units import format_bytes
+from ktrain.units import counted, format_bytes
 
 
 def inspect(job: TrainingJob) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def inspect(job: TrainingJob) -> dict[str, Any]:
     sources = make_sources(spec.data, seed=spec.seed, test=True)
     for name, source in (("train data", sources.train), ("validation data", sources.val), ("test data", sources.test)):
         if source is not None:
-            found[name] = "a stream" if len(source) == ENDLESS else f"{len(source):,} samples"
+            found[name] = "a stream" if len(source) == ENDLESS else counted(len(source), "sample")
     if len(sources.train) == ENDLESS:
         check_units(spec)
     for split in ("train", "val", "test"):
@@ -74,7 +74,7 @@ def _sizes(model: Any, job: TrainingJob) -> dict[str, Any]:
     return {
         "parameters": f"{sum(param.numel() for param in params):,} ({trained:,} trained)",
         "memory per rank": f"{format_bytes(state / shards)} for weights, gradients and optimizer, activations not counted",
-        "micro-batches a step": f"{spec.batch.micros} over {job.spec.max_ranks} ranks",
+        "micro-batches a step": f"{spec.batch.micros} over {counted(job.spec.max_ranks, 'rank')}",
     }
 
 

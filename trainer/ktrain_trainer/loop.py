@@ -37,7 +37,7 @@ def train(run: Run) -> None:
     if run.watched or run.metrics:
         check_monitors(run.watched, metric_names(run))
     run.model.train()
-    if run.progress.owes_eval and not run.is_stopping:
+    if run.progress.owes_eval and run.val and not run.is_stopping:
         _evaluate(run)
     run.meter.enter("train")
     try:
@@ -78,7 +78,7 @@ def _step(run: Run) -> None:
     progress.step += 1
     progress.samples += samples
     progress.tokens += votes.weight
-    run.meter.step_done(progress, samples=samples, tokens=votes.weight)
+    run.saving.step_done(run.meter.step_done(progress, samples=samples, tokens=votes.weight))
     if run.saving.is_cold:
         run.saving.warm(run.state)
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
@@ -272,7 +272,8 @@ def _finish(run: Run) -> None:
     if run.is_stopping:
         run.journal.write("stop", progress, reason="signal" if run.stop.is_set else "a peer was told to go")
     with run.meter.phase("checkpoint"):
-        run.saving.save_last(run.state, metric=_metric(run) if progress.evaluated_step == progress.step else None)
+        metric = _metric(run) if progress.evaluated_step == progress.step else None
+        run.saving.save_last(run.state, metric=metric, is_end=not run.is_stopping)
     run.profiler.close(hurry=run.is_stopping)
     if run.compiled:
         run.compiled.close()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  -- torch's own custom
 
 from ktrain.errors import BuildError
+from ktrain.extras import require
 from ktrain.spec.task import Loss
 from ktrain_trainer import build
 
@@ -92,11 +93,8 @@ def find(spec: Loss) -> tuple[Kind, dict[str, Any]]:
             "reduction is always 'sum' (the trainer divides by the targets that count); remove it", f"{_WHERE}.args"
         )
     kind = KINDS[spec.use]
-    if spec.use == "focal" and importlib.util.find_spec("torchvision") is None:
-        raise BuildError(
-            "the focal loss is torchvision's, which is not installed; pip install 'ktrain-operator[data]'",
-            f"{_WHERE}.use",
-        )
+    if spec.use == "focal":
+        require("torchvision", "data", "the focal loss", f"{_WHERE}.use")
     _check(kind.function, spec.args)
     return kind, {name: _tensor(name, value) if name in _TENSORS else value for name, value in spec.args.items()}
 

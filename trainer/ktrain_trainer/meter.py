@@ -61,8 +61,8 @@ class Meter:
         """Time that the step spent waiting for other ranks."""
         self.snapshot.peer_wait_seconds += seconds
 
-    def step_done(self, progress: Progress, *, samples: int, tokens: float) -> None:
-        """Counts a step and, now and then, tells the launcher."""
+    def step_done(self, progress: Progress, *, samples: int, tokens: float) -> float:
+        """Counts a step and, now and then, tells the launcher; its time in seconds."""
         now = time.perf_counter()
         seconds = self._since.step(now, samples, tokens)
         snapshot = self.snapshot
@@ -73,6 +73,7 @@ class Meter:
         progress.seconds += seconds
         if now - self._sent >= SEND_EVERY:
             self.tell()
+        return seconds
 
     def interval(self) -> dict[str, float]:
         """Rates since the last call, for the training curve."""

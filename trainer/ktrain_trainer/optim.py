@@ -1,6 +1,5 @@
 """The optimizer by name or import path, its parameters in groups."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from ktrain.errors import BuildError, KtrainError
+from ktrain.extras import require
 from ktrain.spec.optim import Optim
 from ktrain_trainer import build
 from ktrain_trainer.checkpoint.optimizer import LR_SCALE
@@ -31,13 +31,8 @@ class Kind:
 
     def load(self) -> type[torch.optim.Optimizer]:
         """The class; BuildError names the extra that is not installed."""
-        try:
-            found: type[torch.optim.Optimizer] = getattr(importlib.import_module(self.module), self.attr)
-        except ModuleNotFoundError as error:
-            raise BuildError(
-                f"this optimizer needs {self.module}, which is not installed; pip install 'ktrain-operator[optim]'",
-                f"{_WHERE}.name",
-            ) from error
+        module = require(self.module, "optim", "this optimizer", f"{_WHERE}.name")
+        found: type[torch.optim.Optimizer] = getattr(module, self.attr)
         return found
 
 

@@ -1,7 +1,6 @@
 """Predictions of an evaluation as Parquet, one file per rank, each sample once, and an index that says which files count."""
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from ktrain import names
 from ktrain.errors import BuildError
+from ktrain.extras import require
 from ktrain_trainer.place import Place
 from ktrain_trainer.tasks.out import Seen
 from ktrain_trainer.world import World
@@ -90,11 +90,7 @@ class Predictions:
 
 def check() -> None:
     """BuildError when Parquet cannot be written here."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise BuildError(
-            "predictions are Parquet files, and pyarrow is not installed; pip install 'ktrain-operator[metrics]'",
-            "spec.trainer.eval.predictions",
-        )
+    require("pyarrow", "metrics", "writing predictions as Parquet", "spec.trainer.eval.predictions")
 
 
 def rows(seen: Seen) -> dict[str, list[Any]]:

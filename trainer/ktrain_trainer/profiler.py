@@ -16,6 +16,7 @@ from ktrain.request import profile_key
 from ktrain.snapshot import Snapshot
 from ktrain.spec import Profile
 from ktrain.storage import Storage
+from ktrain.units import counted
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import passed
 from ktrain_trainer.progress import Progress
@@ -112,7 +113,7 @@ class Profiler:
         try:
             recording = recorder.stop()
         except Exception as error:  # noqa: BLE001  -- as above
-            self._failed(f"of {recorder.steps} steps until {step} is not kept: {error}")
+            self._failed(f"of {counted(recorder.steps, 'step')} until {step} is not kept: {error}")
             return
         self._writer = threading.Thread(target=self._write, args=(recording, step), name="profile", daemon=True)
         self._writer.start()
@@ -124,7 +125,7 @@ class Profiler:
         try:
             size = recording.keep(self._storage, key)
         except Exception as error:  # noqa: BLE001  -- somebody waits for the outcome
-            self._failed(f"of {recording.steps} steps until {step} is not kept: {error}")
+            self._failed(f"of {counted(recording.steps, 'step')} until {step} is not kept: {error}")
             return
         self._snapshot.profile_step = step
         self._snapshot.profiles += 1

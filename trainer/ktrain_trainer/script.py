@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from ktrain.errors import SpecError, SupersededError
+from ktrain.errors import SpecError, StorageError, SupersededError
 from ktrain.names import ENV_SNAPSHOT_SOCKET, Exit
 from ktrain.snapshot import Sender, Snapshot
 from ktrain.spec import Profile
 from ktrain.units import Span
-from ktrain_trainer import failures, place, rng
+from ktrain_trainer import failures, place, rng, room
 from ktrain_trainer.checkpoint import Pending, Retention
 from ktrain_trainer.data import Collate, Fetch, Loader, check_source, to_device
 from ktrain_trainer.journal import Journal
@@ -293,6 +293,11 @@ class ScriptCheckpoint:
         except SupersededError as error:
             log.warning("%s", error)
             return
+        except StorageError as error:
+            assert self._run._place.storage is not None
+            if vain := room.in_vain(error, pending.step, needed=pending.size_bytes, url=self._run._place.storage.url):
+                raise vain from error
+            raise
         self._run._meter.snapshot.checkpoint_step = commit.step
         self._run._meter.snapshot.checkpoint_at = time.time()
         self._run._meter.snapshot.committed_seconds = pending.train_seconds

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from ktrain.units import format_time
+from ktrain.units import counted, format_time
 from ktrain_controller import budget
 from ktrain_controller.decision import Decision, Deed, GiveUp, Record, Restart, Suspend
 from ktrain_controller.incidents import covers, ended_at
@@ -81,4 +81,6 @@ def _is_remembered(seen: Observation, incident: Incident) -> bool:
 
 def _given_up(seen: Observation, count: int, message: str) -> str:
     window = format_time(seen.policy.restart.window)
-    return f"gave up after {count} failures within {window} without a newer checkpoint; the last one: {message}"
+    return (
+        f"gave up after {counted(count, 'failure')} within {window} without a newer checkpoint; the last one: {message}"
+    )

@@ -7,8 +7,8 @@ from typing import Any, Final
 import torch
 
 from ktrain.errors import DataError
+from ktrain.extras import require
 from ktrain_trainer.datasets import json_list
-from ktrain_trainer.datasets.extras import require
 from ktrain_trainer.datasets.images import check_mode, read_image
 from ktrain_trainer.datasets.rows import Row
 

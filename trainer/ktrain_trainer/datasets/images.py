@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrain.errors import DataError
-from ktrain_trainer.datasets.extras import require
+from ktrain.extras import require
 
 EXTENSIONS: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 MODES: Final = {"rgb": "RGB", "gray": "L"}

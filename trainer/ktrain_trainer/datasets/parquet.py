@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ktrain.errors import DataError
+from ktrain.extras import require
 from ktrain_trainer.datasets import files
-from ktrain_trainer.datasets.extras import require
 from ktrain_trainer.datasets.rows import Row
 
 

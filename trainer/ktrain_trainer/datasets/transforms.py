@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from ktrain.errors import BuildError, DataError
+from ktrain.extras import require
 from ktrain.spec.common import Use
 from ktrain.spec.transform import Transform
 from ktrain_trainer import build
-from ktrain_trainer.datasets.extras import require
 from ktrain_trainer.datasets.text_aug import TEXT
 
 Change = Callable[[Any], Any]

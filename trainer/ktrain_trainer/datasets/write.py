@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from ktrain.errors import DataError
-from ktrain_trainer.datasets.extras import require
+from ktrain.extras import require
 
 _GROUP_ROWS: Final = 256  # small: a shuffled order reads a group for each sample that it takes
 _BEGUN: Final = "begun.json"

@@ -1,7 +1,5 @@
 """Metrics by short name: torchmetrics' class, and what of a micro-batch it is given."""
 
-import importlib
-import importlib.util
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -9,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ktrain.errors import BuildError
+from ktrain.extras import require
 from ktrain_trainer import build
 from ktrain_trainer.metrics import shape
 from ktrain_trainer.metrics.shape import Shape
@@ -110,8 +109,7 @@ def make(name: str, given: Mapping[str, Any], first: Seen) -> Built:
 
 
 def _entry(name: str, given: Mapping[str, Any]) -> tuple[Entry, dict[str, Any]]:
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise BuildError("torchmetrics is not installed; pip install 'ktrain-operator[metrics]'", WHERE)
+    require("torchmetrics", "metrics", "an evaluation with metrics", WHERE)
     args = dict(given)
     use = args.pop("use", name)
     entry = REGISTRY[use] if use in REGISTRY else Entry(use, shape.own)
