@@ -3,7 +3,7 @@
 import hashlib
 
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
-from ktrain.errors import CheckpointError, NotFound, ShortRead
+from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
 from ktrain.storage import Storage
 
@@ -22,7 +22,14 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
     found = hashlib.sha256(data).hexdigest()
     if found != commit.sha256:
         raise DamagedError(f"{where} is damaged: its sha256 is {found}, HEAD says {commit.sha256}")
-    return decode_manifest(data, where)
+    manifest = _decode(data, where)
+    # HEAD has no checksum of its own: a bit of it may be wrong and leave it readable.
+    if (manifest.step, manifest.attempt, manifest.epoch) != (commit.step, commit.attempt, commit.epoch):
+        raise DamagedError(
+            f"{where} is of step {manifest.step} of attempt {manifest.attempt}, epoch {manifest.epoch}; "
+            f"HEAD says step {commit.step} of attempt {commit.attempt}, epoch {commit.epoch}"
+        )
+    return manifest
 
 
 def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
@@ -41,3 +48,12 @@ def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> me
                 f"{storage.url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
             )
     return data
+
+
+def _decode(data: bytes, where: str) -> Manifest:
+    try:
+        return decode_manifest(data, where)
+    except CheckpointMismatchError:  # of a newer ktrain: that must be told, not passed over
+        raise
+    except CheckpointError as error:
+        raise DamagedError(str(error)) from error
