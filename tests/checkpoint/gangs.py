@@ -1,8 +1,8 @@
 """Ranks of one epoch as threads with a store of their own; what they save says which epoch and step it is of."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -170,11 +170,9 @@ class Gang:
             life.end()
 
     def close(self) -> None:
-        """Ends them and waits for their threads."""
+        """Waits for what those that still live are doing, then ends them."""
+        self._on_all(lambda rank: self._closed(rank) if self._savers else None)
         self.end()
-        for saver in self._savers:
-            with suppress(KilledError):
-                saver.close()
         self._pool.shutdown()
 
     def _settled(self, rank: int, begun: Said) -> Any:
@@ -187,8 +185,16 @@ class Gang:
             except TimeoutError:
                 self.lives[rank].check()
                 continue
-            self._savers[rank].close()
+            self._closed(rank)
             return commit
+
+    def _closed(self, rank: int) -> None:
+        """Waits as long as the rank lives: a thread that was killed is waited for in vain."""
+        closing = threading.Thread(target=self._savers[rank].close, daemon=True)
+        closing.start()
+        while closing.is_alive():
+            self.lives[rank].check()
+            closing.join(_POLL_SECONDS)
 
     def _on_all(self, act: Any) -> list[Said]:
         ranks = range(len(self._storages))

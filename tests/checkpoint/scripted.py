@@ -101,7 +101,7 @@ class ScriptedStorage:
     def get(self, key: str) -> tuple[bytes, str]:
         return self._do("get", key, lambda: self._storage.get(key))
 
-    def read(self, key: str, begin: int, end: int) -> bytes:
+    def read(self, key: str, begin: int, end: int) -> Data:
         return self._do("read", key, lambda: self._storage.read(key, begin, end))
 
     def stat(self, key: str) -> Stat | None:

@@ -164,6 +164,7 @@ def test_a_fault_at_any_call_loses_nothing(kind: Kind, is_after: bool) -> None:
         except AssertionError as error:
             raise AssertionError(f"{case}: {error}") from error
         finally:
+            run.gang.end()
             run.gang.close()
         struck.add((case.rank, case.call))
     assert struck == {(rank, call) for rank, calls in enumerate(recorded()) for call in calls}

@@ -143,8 +143,7 @@ class Proxy:
         for number, rule in enumerate(self._rules):
             if rule.matches(it.method, it.role, it.key):
                 self._taken[number] += 1
-                nth = self._taken[number] - rule.skip
-                if nth > 0 and (rule.times is None or nth <= rule.times):
+                if rule.takes(self._taken[number] - 1):
                     return rule.fault
         return None
 
