@@ -34,20 +34,31 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
 
 def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
     """Bytes [begin, end) of an object, which begin and end with whole blocks; DamagedError names what is wrong."""
+    data = _read(storage, item, begin, end)
+    # Once more: bytes can be garbled on their way, and for those of the storage itself it makes no difference.
+    if _fault(item, begin, data):
+        data = _read(storage, item, begin, end)
+        if fault := _fault(item, begin, data):
+            raise DamagedError(f"{storage.url}/{item.key} is damaged: {fault}")
+    return data
+
+
+def _read(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
     try:
-        data = memoryview(storage.read(item.key, begin, end))
+        return memoryview(storage.read(item.key, begin, end))
     except NotFound as error:
         raise DamagedError(f"{storage.url}/{item.key} is missing") from error
     except ShortRead as error:
         raise DamagedError(f"{storage.url}/{item.key} is truncated: {item.size} bytes were written") from error
+
+
+def _fault(item: ObjectEntry, begin: int, data: memoryview) -> str | None:
     first = begin // item.block_size
     found = block_checksums(data, item.block_size)
     for number, (ours, theirs) in enumerate(zip(found, item.checksums[first:], strict=False), first):
         if ours != theirs:
-            raise DamagedError(
-                f"{storage.url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
-            )
-    return data
+            return f"the checksum of block {number} is {ours}, expected {theirs}"
+    return None
 
 
 def _decode(data: bytes, where: str) -> Manifest:
