@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ktrain.checkpoints.manifest import Chunk, Manifest, ObjectEntry, TensorEntry, block_checksums, encode_manifest
 from ktrain.checkpoints.prune import Pruned, plan, prune
@@ -27,6 +35,8 @@ from tests.faults import FaultyStorage, refuse
 
 BLOCK = 16
 RETENTIONS = st.builds(Retention, st.integers(0, 3), st.integers(0, 2), st.sampled_from(["min", "max"]))
+MORE = st.sampled_from([1, 1, 1, 2, 0, -1, -2])
+SIZES = st.integers(1, 40)
 METRICS = st.none() | st.sampled_from([0.1, 0.2, 0.3])
 
 
@@ -79,6 +89,10 @@ class Histories(RuleBasedStateMachine):
         """Makes the storage."""
         self.storage = MemoryStorage()
 
+    @initialize(target=tokens)
+    def claim_first(self) -> Token:
+        return self._claim(1)
+
     @rule(target=tokens, more=st.integers(0, 1))
     def claim(self, more: int) -> Token:
         return self._claim(more)
@@ -104,9 +118,29 @@ class Histories(RuleBasedStateMachine):
             claim_epoch(self.storage, attempt=self.token.attempt, held=held)
         return multiple()
 
-    @rule(target=saves, token=tokens, step=st.integers(0, 9), size=st.integers(1, 40), metric=METRICS)
-    def write(self, token: Token, step: int, size: int, metric: float | None) -> Written:
-        """All of a save but its commit, by a zombie too."""
+    @rule(target=left, more=MORE, size=SIZES, metric=METRICS, retention=RETENTIONS)
+    def saves_a_step(self, more: int, size: int, metric: float | None, retention: Retention) -> Any:
+        """As training does most of the time; now and then a step that was saved before, after a restore of an older one."""
+        return self._commit(self.storage, self._write(self.token, self._step(more), size, metric), retention.keep)
+
+    @rule(target=left, more=MORE, size=SIZES, metric=METRICS)
+    def saves_a_step_and_keeps_all(self, more: int, size: int, metric: float | None) -> Any:
+        return self._commit(self.storage, self._write(self.token, self._step(more), size, metric), keep_all)
+
+    @rule(target=saves, more=MORE, size=SIZES, metric=METRICS)
+    def writes(self, more: int, size: int, metric: float | None) -> Written:
+        """All of a save but its commit."""
+        return self._write(self.token, self._step(more), size, metric)
+
+    @rule(target=saves, token=tokens, more=MORE, size=SIZES, metric=METRICS)
+    def writes_as_anybody(self, token: Token, more: int, size: int, metric: float | None) -> Written:
+        """A zombie too."""
+        return self._write(token, self._step(more), size, metric)
+
+    def _step(self, more: int) -> int:
+        return max((self.commits[-1].step if self.commits else 0) + more, 0)
+
+    def _write(self, token: Token, step: int, size: int, metric: float | None) -> Written:
         self.folders += 1
         folder = f"{token.prefix}/step-{step:09d}-{self.folders}"
         data = hashlib.shake_128(folder.encode()).digest(size)
@@ -210,18 +244,24 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def sweeps_now(self) -> None:
         head = read_head(self.storage)
-        if head is None:
-            return
+        assert head
         sweep(self.storage, head.token, head)
         named = {folder_of(it) for it in self.commits}
         for epoch in self.storage.folders():
             if Token.parse(epoch).epoch < self.token.epoch:
                 assert {f"{epoch}/{it}" for it in self.storage.folders(f"{epoch}/")} <= named
 
-    @rule(target=plans, retention=RETENTIONS)
-    def plans_a_pruning(self, retention: Retention) -> Any:
+    @rule(target=plans, retention=st.builds(Retention, st.integers(1, 2)))
+    def plans_a_pruning(self, retention: Retention) -> Pruned:
         head = read_head(self.storage)
-        return plan(head, retention) if head else multiple()
+        assert head
+        return plan(head, retention)
+
+    @rule(last=st.integers(1, 2))
+    def prunes_now(self, last: int) -> None:
+        head = read_head(self.storage)
+        assert head
+        self._prune(plan(head, Retention(last)))
 
     @rule(wanted=plans)
     def prune(self, wanted: Pruned) -> None:
@@ -256,9 +296,7 @@ class Histories(RuleBasedStateMachine):
     def head_is_what_the_model_says(self) -> None:
         type(self).steps += 1
         head = read_head(self.storage)
-        if head is None:
-            assert self.token == Token(0, 0)
-            return
+        assert head
         assert (head.token, head.commits, head.done) == (self.token, self.commits, self.is_done)
         assert [it.step for it in head.commits] == sorted({it.step for it in head.commits})
 
@@ -268,6 +306,10 @@ class Histories(RuleBasedStateMachine):
             manifest = read_manifest(self.storage, it)
             (item,) = manifest.objects
             assert bytes(read_blocks(self.storage, item, 0, item.size)) == self.contents[it.manifest]
+
+
+def keep_all(commits: Sequence[Commit]) -> Sequence[Commit]:
+    return commits
 
 
 class FileHistories(Histories):
