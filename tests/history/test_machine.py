@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    consumes,
     initialize,
     invariant,
     multiple,
@@ -42,7 +43,7 @@ METRICS = st.none() | st.sampled_from([0.1, 0.2, 0.3])
 
 @dataclass(frozen=True)
 class Written:
-    """A save that is on storage and waits for its commit."""
+    """A save that is on storage and waits for its commit, of which there is one: a second may come after its removal."""
 
     commit: Commit
     data: bytes
@@ -164,11 +165,11 @@ class Histories(RuleBasedStateMachine):
         self.folders += 1
         self.storage.create(f"{token.prefix}/step-{step:09d}-{self.folders}/0000-0000.bin", b"half")
 
-    @rule(target=left, save=saves, retention=RETENTIONS)
+    @rule(target=left, save=consumes(saves), retention=RETENTIONS)
     def commits_or_is_fenced(self, save: Written, retention: Retention) -> Any:
         return self._commit(self.storage, save, retention.keep)
 
-    @rule(target=left, save=saves, retention=RETENTIONS)
+    @rule(target=left, save=consumes(saves), retention=RETENTIONS)
     def commits_and_never_hears_of_it(self, save: Written, retention: Retention) -> Any:
         if save.commit.token != self.token:
             return multiple()
@@ -178,7 +179,7 @@ class Histories(RuleBasedStateMachine):
         self._committed(save, retention.keep)
         return multiple()
 
-    @rule(target=tokens, save=saves, retention=RETENTIONS)
+    @rule(target=tokens, save=consumes(saves), retention=RETENTIONS)
     def a_claim_slips_into_a_commit(self, save: Written, retention: Retention) -> Any:
         """The commit has read HEAD, then somebody claims, then it writes."""
         if save.commit.token != self.token:
@@ -193,7 +194,7 @@ class Histories(RuleBasedStateMachine):
             commit(self.storage, save.commit.token, save.commit, keep=keep)
         return claimed[0]
 
-    @rule(target=left, save=saves, wanted=plans, retention=RETENTIONS)
+    @rule(target=left, save=consumes(saves), wanted=plans, retention=RETENTIONS)
     def a_pruning_slips_into_a_commit(self, save: Written, wanted: Pruned, retention: Retention) -> Any:
         """The commit has read HEAD, then somebody prunes, then it writes, and must not bring back what was pruned."""
         has_slipped: list[bool] = []
