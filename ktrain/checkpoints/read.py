@@ -3,7 +3,7 @@
 import hashlib
 
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
-from ktrain.errors import CheckpointError, NotFound, ShortRead
+from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
 from ktrain.storage import Storage
 
@@ -22,27 +22,54 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
     found = hashlib.sha256(data).hexdigest()
     if found != commit.sha256:
         raise DamagedError(f"{where} is damaged: its sha256 is {found}, HEAD says {commit.sha256}")
-    return decode_manifest(data, where)
+    manifest = _decode(data, where)
+    # HEAD has no checksum of its own: a bit of it may be wrong and leave it readable.
+    if (manifest.step, manifest.attempt, manifest.epoch) != (commit.step, commit.attempt, commit.epoch):
+        raise DamagedError(
+            f"{where} is of step {manifest.step} of attempt {manifest.attempt}, epoch {manifest.epoch}; "
+            f"HEAD says step {commit.step} of attempt {commit.attempt}, epoch {commit.epoch}"
+        )
+    return manifest
 
 
 def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
     """Bytes [begin, end) of an object, which begin and end with whole blocks; DamagedError names what is wrong."""
-    try:
-        data = memoryview(storage.read(item.key, begin, end))
-    except NotFound as error:
-        raise DamagedError(f"{storage.url}/{item.key} is missing") from error
-    except ShortRead as error:
-        raise DamagedError(f"{storage.url}/{item.key} is truncated: {item.size} bytes were written") from error
-    check_blocks(storage.url, item, begin, data)
+    data = _read(storage, item, begin, end)
+    # Once more: bytes can be garbled on their way, and for those of the storage itself it makes no difference.
+    if _fault(item, begin, data):
+        data = _read(storage, item, begin, end)
+        check_blocks(storage.url, item, begin, data)
     return data
 
 
 def check_blocks(url: str, item: ObjectEntry, begin: int, data: memoryview) -> None:
     """Compares an object's bytes from `begin`, where a block begins, with its checksums; DamagedError names the block."""
+    if fault := _fault(item, begin, data):
+        raise DamagedError(f"{url}/{item.key} is damaged: {fault}")
+
+
+def _read(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
+    try:
+        return memoryview(storage.read(item.key, begin, end))
+    except NotFound as error:
+        raise DamagedError(f"{storage.url}/{item.key} is missing") from error
+    except ShortRead as error:
+        raise DamagedError(f"{storage.url}/{item.key} is truncated: {item.size} bytes were written") from error
+
+
+def _fault(item: ObjectEntry, begin: int, data: memoryview) -> str | None:
     first = begin // item.block_size
     found = block_checksums(data, item.block_size)
     for number, (ours, theirs) in enumerate(zip(found, item.checksums[first:], strict=False), first):
         if ours != theirs:
-            raise DamagedError(
-                f"{url}/{item.key} is damaged: the checksum of block {number} is {ours}, expected {theirs}"
-            )
+            return f"the checksum of block {number} is {ours}, expected {theirs}"
+    return None
+
+
+def _decode(data: bytes, where: str) -> Manifest:
+    try:
+        return decode_manifest(data, where)
+    except CheckpointMismatchError:  # of a newer ktrain: that must be told, not passed over
+        raise
+    except CheckpointError as error:
+        raise DamagedError(str(error)) from error

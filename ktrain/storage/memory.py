@@ -72,7 +72,7 @@ class MemoryStorage:
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         """Names of the folders directly below prefix."""
-        below = (key.removeprefix(check_folder(prefix)) for key in self._objects if key.startswith(prefix))
+        below = (key.removeprefix(check_folder(prefix)) for key in list(self._objects) if key.startswith(prefix))
         return sorted({key.split("/")[0] for key in below if "/" in key})
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -85,10 +86,14 @@ class Proxy:
                 sock, _ = await asyncio.get_running_loop().sock_accept(listener)
                 task = asyncio.create_task(self._connection(sock))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(self._end, sock))
         finally:
             self._cut()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        sock.close()  # of a task that was cancelled before it began
 
     async def _connection(self, sock: socket.socket) -> None:
         client, server = self._wire(sock), None
@@ -117,7 +122,7 @@ class Proxy:
         sock.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(sock, self.upstream)
-        except OSError:
+        except BaseException:  # cancelled too: a stop cuts connections that are being made
             sock.close()
             raise
         return self._wire(sock)
@@ -138,8 +143,7 @@ class Proxy:
         for number, rule in enumerate(self._rules):
             if rule.matches(it.method, it.role, it.key):
                 self._taken[number] += 1
-                nth = self._taken[number] - rule.skip
-                if nth > 0 and (rule.times is None or nth <= rule.times):
+                if rule.takes(self._taken[number] - 1):
                     return rule.fault
         return None
 

@@ -26,7 +26,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A fault for `times` requests (None: all) after the first `skip` of those that match."""
+    """A fault for `times` requests (None: all) after the first `skip` of those that match, or for each `every`-th of them."""
 
     fault: Fault
     method: str = ""  # empty: any
@@ -34,10 +34,16 @@ class Rule:
     key: str = ""  # a regular expression, searched in bucket/key
     skip: int = 0
     times: int | None = 1
+    every: int = 1
 
     def matches(self, method: str, role: str, key: str) -> bool:
         """Whether it is about this request, before counting."""
         return self.method in {"", method} and self.role in {"", role} and re.search(self.key, key) is not None
+
+    def takes(self, nth: int) -> bool:
+        """Whether the nth request that matches, from 0, meets the fault."""
+        number, rest = divmod(nth - self.skip, self.every)
+        return number >= 0 and rest == 0 and (self.times is None or number < self.times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,6 +265,19 @@ def test_a_rule_takes_the_requests_that_it_counts(proxy: RunningProxy) -> None:
     assert [once(proxy, "PUT", "a/manifest.json", b"x")[0] for _ in range(3)] == [507] * 3
 
 
+@pytest.mark.parametrize(
+    ("rule", "taken"),
+    [
+        (Rule(slow_down()), [0]),
+        (Rule(slow_down(), skip=3, times=2), [3, 4]),
+        (Rule(slow_down(), times=None, every=4), [0, 4, 8]),
+        (Rule(slow_down(), skip=1, times=2, every=3), [1, 4]),
+    ],
+)
+def test_a_rule_counts(rule: Rule, taken: list[int]) -> None:
+    assert [nth for nth in range(10) if rule.takes(nth)] == taken
+
+
 def test_requests_have_roles() -> None:
     known = {
         role_of("PUT", "bucket/run/.~probe-1"): "probe",
