@@ -1,6 +1,7 @@
 """Copies beside the training, in memory that is reused; and saves that are made faster than storage takes them."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,28 @@ def test_ranks_agree_on_what_was_dropped(tmp_path: Path) -> None:
     for each in said:
         assert each[0] == each[2] == "ok"
         assert each[1].startswith("SupersededError: ")
+
+
+def test_a_storage_that_hangs_fails_the_save_in_time_and_not_the_next_ones(tmp_path: Path) -> None:
+    for said, waited in values(run_ranks("tests.checkpoint.work:save_while_storage_hangs", 2, str(tmp_path))):
+        assert "within 1 s" in said[0]
+        assert said[1:] == ["ok", "ok"]
+        assert waited < 15
+
+
+def test_copies_that_storage_never_lets_go_are_not_waited_for() -> None:
+    storage, gate = MemoryStorage(), threading.Event()
+    slow = FaultyStorage(storage, lambda: gate.wait(60), only="create")
+    model, made = build("plain")
+    saver = Checkpointer(
+        slow, claim_epoch(storage, attempt=1), World(), run="run", options=replace(SMALL, deadline_seconds=0.5)
+    )
+    for step in (1, 2):
+        with pytest.raises(CheckpointError, match=r"storage did not take this rank.s part of the save within 0\.5 s"):
+            saver.save(step, model, made, {}).result(30)
+    with pytest.raises(CheckpointError, match="storage hangs"):
+        saver.save(3, model, made, {}).result(30)
+    gate.set()
 
 
 def test_memory_is_reused() -> None:

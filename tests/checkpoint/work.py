@@ -143,6 +143,24 @@ def save_faster_than_storage(rank: Rank, url: str) -> list[str]:
     return said
 
 
+def save_while_storage_hangs(rank: Rank, url: str) -> tuple[list[str], float]:
+    """Rank 1's storage takes an object and does not answer; then everything works again."""
+    model, made = build("plain")
+    gate = threading.Event()
+    storage: Storage = open_storage(url)
+    if rank.rank == 1:
+        storage = FaultyStorage(storage, lambda: gate.wait(60), only="create", for_ever=False)
+    token, options = claim(rank, open_storage(url)), replace(SMALL, deadline_seconds=1)
+    saver = Checkpointer(storage, token, world_of(rank), run="run", options=options)
+    began = time.monotonic()
+    first = outcome(partial(saver.save(1, model, made, {}).result, 60))
+    waited = time.monotonic() - began
+    rest = [outcome(partial(saver.save(step, model, made, {}).result, 60)) for step in (2, 3)]
+    gate.set()
+    saver.close()
+    return [first, *rest], waited
+
+
 def save_nonsense(rank: Rank, url: str) -> str:
     """One rank has something that cannot be saved."""
     model, made = build("plain")

@@ -193,7 +193,8 @@ class Checkpointer:
 
     def _tidy(self, head: Head, removed: tuple[Commit, ...]) -> None:
         remove(self._storage, removed)
-        # Of saves before this one: no rank writes to them any more, each has reported this one since.
+        # Of saves before this one, which all ranks are done with. What hung in one and comes true later, is swept up once
+        # the epoch is over.
         named = {folder_of(commit) for commit in head.commits}
         while self._failed:
             if (folder := self._failed.pop()) not in named:

@@ -34,11 +34,13 @@ class Exchange:
                     set_json(self._world.store, f"{self._base}/failed", message)
 
     def check(self) -> None:
-        """Raises when another rank has failed already."""
+        """Raises when another rank has failed already, or time is up."""
         with reaching_peers():
             has_failed = self._world.store is not None and self._world.store.check([f"{self._base}/failed"])
         if has_failed:
             self._raise_failure()
+        if time.monotonic() > self._deadline:
+            raise CheckpointError(f"storage did not take this rank's part of the save within {self._seconds:g} s")
 
     def gather(self, own: Any) -> list[Any]:
         """On rank 0: the outcomes of all ranks, in rank order."""

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from ktrain.errors import CheckpointError
 from ktrain_trainer.checkpoint.staging import Slab
 
 SLABS: Final = 2  # one that is being uploaded, one for the next save
@@ -15,7 +17,7 @@ class Job:
     """A save whose copy has begun."""
 
     slab: Slab
-    run: Callable[[Callable[[], None]], None]  # is given what to call when the slab is free again; never raises
+    run: Callable[[Callable[[], None]], None]  # is given what to call, once, when the slab is free again; never raises
     drop: Callable[[], None]  # instead of run
 
 
@@ -30,7 +32,10 @@ class Line:
         self._is_running = False
 
     def take_slab(self) -> Slab:
-        """Memory for the next save; a save that still waits for its turn is dropped for it."""
+        """Memory for the next save; a save that still waits for its turn is dropped for it.
+
+        CheckpointError when storage has not let go of any: it hangs in the middle of saves that have failed already.
+        """
         with self._change:
             dropped, self._waiting = self._waiting, None
         if dropped:
@@ -38,7 +43,8 @@ class Line:
             self.give_back(dropped.slab)
         with self._change:
             if not self._free:
-                assert self._count < SLABS, "one save runs, none waits"
+                if self._count == SLABS:
+                    raise CheckpointError("storage hangs, and the copies of earlier saves are still in its hands")
                 self._count += 1
                 return Slab()
             return self._free.pop()
@@ -65,7 +71,7 @@ class Line:
 
     def _run(self) -> None:
         while job := self._next():
-            self._run_one(job)
+            job.run(partial(self.give_back, job.slab))
 
     def _next(self) -> Job | None:
         with self._change:
@@ -74,14 +80,3 @@ class Line:
                 self._is_running = False
                 self._change.notify_all()
             return job
-
-    def _run_one(self, job: Job) -> None:
-        given = threading.Event()
-
-        def give_back() -> None:
-            if not given.is_set():
-                given.set()
-                self.give_back(job.slab)
-
-        job.run(give_back)
-        give_back()

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.exchange import Exchange
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
 from ktrain_trainer.checkpoint.staging import Copying, Staged
+from ktrain_trainer.checkpoint.upload import upload
 from ktrain_trainer.checkpoint.world import World
 
 _LOG: Final = logging.getLogger(__name__)
@@ -125,10 +125,19 @@ class Save:
         copying: Copying,
         give_back: Callable[[], None],
     ) -> None:
-        """Uploads, then commits on rank 0 or waits for its verdict; never raises, the outcome is the Pending's."""
+        """Uploads, then commits on rank 0 or waits for its verdict; never raises, the outcome is the Pending's.
+
+        `give_back` is called when the copy is of use to the next save.
+        """
         try:
-            outcome = {"digest": plan.digest, "checksums": self._upload(copying.wait())}
-            give_back()  # the copy is of use to the next save, while this one waits for the others
+            checksums = upload(
+                self._copied(copying, give_back),
+                self._write,
+                at_once=self._place.options.uploads,
+                listen=self._exchange.check,
+                on_quiet=give_back,
+            )
+            outcome = {"digest": plan.digest, "checksums": checksums}
             self._exchange.report(outcome)
             if self._place.world.rank == 0:
                 self._lead(header, layouts, plan, outcome)
@@ -152,16 +161,12 @@ class Save:
         self._on_failure(self._place.folder)
         self._pending._settle(None, error)
 
-    def _upload(self, staged: Sequence[Staged]) -> list[list[str]]:
-        if len(staged) < 2:
-            return [self._write(item) for item in staged]
-        with ThreadPoolExecutor(min(self._place.options.uploads, len(staged)), "ktrain-upload") as pool:
-            writes = [pool.submit(self._write, item) for item in staged]
-            try:
-                return [write.result() for write in writes]
-            finally:
-                for write in writes:  # after a failure the rest is in vain
-                    write.cancel()
+    def _copied(self, copying: Copying, give_back: Callable[[], None]) -> Sequence[Staged]:
+        try:
+            return copying.wait()
+        except BaseException:
+            give_back()
+            raise
 
     def _write(self, item: Staged) -> list[str]:
         self._exchange.check()
