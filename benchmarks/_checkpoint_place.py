@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.seaweed import KEYS, seaweed
-
 HERE: Final = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # the tests' server and proxy
+
+from tests.seaweed import KEYS, seaweed  # noqa: E402
+
 RANKS: Final = 2
 RATE: Final = 80e6  # bytes per second, for each connection and direction
 DELAY: Final = 0.02  # seconds before each reply
