@@ -250,6 +250,20 @@ def test_extra_state_of_a_module_is_refused() -> None:
         pending.result(30)
 
 
+def test_meta_is_no_deeper_than_what_can_be_read_again() -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        return {"a": nested(levels - 1)} if levels > 1 else {}
+
+    storage = MemoryStorage()
+    saver = checkpointer(storage)
+    deepest = saver.save(0, nn.Linear(1, 1), None, nested(100)).result(30)
+    assert read_manifest(storage, deepest).meta == nested(100)
+    with pytest.raises(CheckpointError, match="nested more than 100 levels deep"):
+        saver.save(1, nn.Linear(1, 1), None, nested(101)).result(30)
+    with pytest.raises(CheckpointError):
+        saver.save(2, nn.Linear(1, 1), None, nested(900)).result(30)
+
+
 @pytest.mark.parametrize("meta", [{"a": float("nan")}, {"a": object()}, {"a": {1, 2}}], ids=["nan", "object", "set"])
 def test_meta_must_be_json(meta: dict[str, Any]) -> None:
     pending = checkpointer(MemoryStorage()).save(0, nn.Linear(1, 1), None, meta)
