@@ -39,8 +39,8 @@ class Bulk:
         return memoryview(self._obstore.get_range(self._store, key, start=begin, end=end))
 
 
-def open_bulk(session: Any, bucket: str, *, endpoint: str | None, region: str | None) -> Bulk | None:
-    """A client with the session's credentials, renewed as boto3 renews them; None where obstore is not installed."""
+def open_bulk(session: Any, client: Any, bucket: str) -> Bulk | None:
+    """What boto3's client reaches, with the session's credentials, renewed as it renews them; None without obstore."""
     if importlib.util.find_spec("obstore") is None or session.get_credentials() is None:
         return None
     from obstore.auth.boto3 import Boto3CredentialProvider
@@ -48,9 +48,10 @@ def open_bulk(session: Any, bucket: str, *, endpoint: str | None, region: str | 
 
     store = S3Store(
         bucket,
-        region=region,
-        endpoint=endpoint,
-        virtual_hosted_style_request=not endpoint,
+        # As boto3 has resolved them: from the job file, the environment, or its configuration.
+        region=client.meta.region_name or "us-east-1",
+        endpoint=client.meta.endpoint_url,
+        virtual_hosted_style_request=False,
         unsigned_payload=True,
         client_options={"allow_http": True, "connect_timeout": "5s", "timeout": f"{_SECONDS}s"},
         retry_config={"max_retries": 0, "retry_timeout": timedelta(0)},

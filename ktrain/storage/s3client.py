@@ -81,5 +81,5 @@ def connect(bucket: str, *, endpoint: str | None, region: str | None, ca_bundle:
         raise explain(error, "use", "S3", endpoint or "AWS") from error
     # A round trip before each body, to save the body of a request that is refused: hardly any of ours is.
     client.meta.events.unregister("before-call.s3", add_expect_header)
-    bulk = open_bulk(session, bucket, endpoint=endpoint, region=where) if native and not ca_bundle else None
+    bulk = open_bulk(session, client, bucket) if native and not ca_bundle else None
     return Clients(client, bulk, (BotoCoreError, ClientError))

@@ -45,6 +45,17 @@ def test_large_bodies_go_through_the_native_client(native: S3Storage, s3: S3Serv
     assert of[f"PUT {path}/small"].startswith("Boto3/")
 
 
+def test_an_endpoint_from_the_environment_is_the_native_clients_too(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    storage = S3Storage(BUCKET, f"bulk-{next(_prefixes)}", retry=Retry(sleep=lambda _: None))
+    storage.create("a", LARGE)
+    assert storage.get("a")[0] == LARGE
+    sent = [agent for request, agent in zip(s3.requests, s3.agents, strict=True) if request.startswith("PUT")]
+    assert sent[-1].startswith("object_store/")
+
+
 def test_what_exists_is_not_created_again(storage: S3Storage) -> None:
     storage.create("a", LARGE)
     with pytest.raises(Conflict, match="exists already"):
