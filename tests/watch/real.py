@@ -26,7 +26,7 @@ from tests.watch.known import FILES
 
 JOB: Final = "demo"
 SETTINGS: Final = (
-    "trainer.duration=1000000step", "trainer.checkpoint.every=100step", "trainer.eval.every=100step", "nodes=2",
+    "trainer.duration=1000000step", "trainer.checkpoint.every=[auto, 100step]", "trainer.eval.every=100step", "nodes=2",
     "procsPerNode=1",
 )  # fmt: skip
 META: Final = "__meta_kubernetes_"
