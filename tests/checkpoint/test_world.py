@@ -29,7 +29,7 @@ def test_a_save_without_the_others_ends() -> None:
     saver = Checkpointer(
         storage, claim_epoch(storage, attempt=1), lonely(), run="run", options=Options(deadline_seconds=0.01)
     )
-    with pytest.raises(CheckpointError, match=r"rank 1 did not finish its part of the save within 0.01 s"):
+    with pytest.raises(CheckpointError, match=r"part of the save within 0\.01 s"):
         saver.save(1, nn.Linear(2, 2), None, {}).result(30)
 
 
