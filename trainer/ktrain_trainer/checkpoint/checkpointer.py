@@ -1,7 +1,6 @@
 """What the trainer calls: save in the background, restore the newest whole checkpoint."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -10,6 +9,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ktrain.checkpoints.commit import Folders
 from ktrain.checkpoints.retention import Retention
 from ktrain.checkpoints.tidy import folder_of, remove, sweep
 from ktrain.history import Commit, Head, Token
@@ -62,7 +62,7 @@ class Checkpointer:
         self._line, self._stager = Line(), Stager()
         self._copying: tuple[Pending, Copying] | None = None  # that was not fenced yet
         self._overlaps = True
-        self._saves: Counter[int] = Counter()
+        self._folders = Folders(token)
         self._planned: tuple[dict[str, object], dict[str, Layout], Plan] | None = None
         self._failed: list[str] = []  # folders of saves that came to nothing
         self._has_swept = False
@@ -185,10 +185,7 @@ class Checkpointer:
         return self._planned[1:]
 
     def _place(self, step: int) -> Place:
-        # A folder is never written twice: a second save of a step gets one of its own, on all ranks alike.
-        self._saves[step] += 1
-        again = f"-{self._saves[step]}" if self._saves[step] > 1 else ""
-        folder = f"{self._token.prefix}/step-{step:09d}{again}"
+        folder = self._folders.new(step)
         return Place(self._storage, self._token, self._world, folder, self._retention, self._options)
 
     def _tidy(self, head: Head, removed: tuple[Commit, ...]) -> None:

@@ -1,6 +1,5 @@
 """One save: staged bytes become objects, a manifest and a commit, in a background thread."""
 
-import hashlib
 import json
 import logging
 import threading
@@ -9,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from ktrain.checkpoints.commit import commit_manifest
 from ktrain.checkpoints.manifest import (
     FORMAT,
     Chunk,
@@ -16,12 +16,10 @@ from ktrain.checkpoints.manifest import (
     ObjectEntry,
     TensorEntry,
     block_checksums,
-    encode_manifest,
 )
 from ktrain.checkpoints.retention import Retention
 from ktrain.errors import CheckpointError, KtrainError, SupersededError
-from ktrain.history import Commit, Head, Token, commit
-from ktrain.names import KEY_MANIFEST
+from ktrain.history import Commit, Head, Token
 from ktrain.storage import Storage
 from ktrain_trainer.checkpoint.exchange import Exchange
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
@@ -183,21 +181,14 @@ class Save:
                 f"ranks {odd} have other tensors than rank 0; every rank must save the same model and optimizer"
             )
         manifest = _manifest(place, header, layouts, plan, [outcome["checksums"] for outcome in outcomes])
-        data = encode_manifest(manifest)
-        key = f"{place.folder}/{KEY_MANIFEST}"
-        # The manifest goes after all objects, HEAD after the manifest: a step that HEAD does not name was never saved.
-        place.storage.create(key, data)
-        made = Commit(
-            step=header.step,
-            manifest=key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            attempt=place.token.attempt,
-            epoch=place.token.epoch,
-            size_bytes=manifest.size_bytes,
-            created=header.created,
+        made, head, removed = commit_manifest(
+            place.storage,
+            place.token,
+            manifest,
+            folder=place.folder,
             metric=header.metric,
+            keep=place.retention.keep,
         )
-        head, removed = commit(place.storage, place.token, made, keep=place.retention.keep)
         self._exchange.publish(asdict(made))
         self._pending._settle(made, None)
         self._tidy(head, removed)

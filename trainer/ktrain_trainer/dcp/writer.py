@@ -1,9 +1,8 @@
 """A StorageWriter: medium objects, many at once, a manifest with the checksum of each block, and HEAD last."""
 
-import hashlib
 import io
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
 from ktrain.checkpoints.boxes import Box, split
+from ktrain.checkpoints.commit import Folders, commit_manifest
 from ktrain.checkpoints.manifest import (
     FORMAT,
     Chunk,
@@ -25,13 +25,11 @@ from ktrain.checkpoints.manifest import (
     ObjectEntry,
     TensorEntry,
     block_checksums,
-    encode_manifest,
 )
 from ktrain.checkpoints.retention import Retention
 from ktrain.checkpoints.tidy import remove, sweep
 from ktrain.errors import CheckpointError
-from ktrain.history import Commit, claim_epoch, commit, read_head
-from ktrain.names import KEY_MANIFEST
+from ktrain.history import claim_epoch, read_head
 from ktrain_trainer.checkpoint.save import Options
 from ktrain_trainer.checkpoint.sharding import dtype_name
 from ktrain_trainer.dcp.place import BYTES, MAPPINGS, Place, decided
@@ -79,8 +77,7 @@ class Writer(StorageWriter):
         self._place, self._retention, self._sizes = Place(url, options), retention, sizes
         self._token = decided(self._claim, process_group)
         self._rank, self._step, self._folder = 0, 0, ""
-        self._saves: Counter[int] = Counter()
-        self._mappings: dict[str, Any] = {}
+        self._folders = Folders(self._token)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | PathLike[str]) -> bool:
@@ -92,9 +89,7 @@ class Writer(StorageWriter):
         if checkpoint_id is not None and not self.validate_checkpoint_id(checkpoint_id):
             raise CheckpointError(f"checkpoint_id is {checkpoint_id!s}; ktrain's writer takes the step, such as '100'")
         self._step = int(str(checkpoint_id)) if checkpoint_id is not None else self._step + 1
-        self._saves[self._step] += 1
-        again = f"-{self._saves[self._step]}" if self._saves[self._step] > 1 else ""
-        self._folder = f"{self._token.prefix}/step-{self._step:09d}{again}"
+        self._folder = self._folders.new(self._step)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Learns the rank: newer versions of torch tell it."""
@@ -102,9 +97,7 @@ class Writer(StorageWriter):
         self._rank = kwargs.get("rank", own)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        """Keeps where names are in the nested state dict."""
-        if isinstance(plan.planner_data, dict):
-            self._mappings |= {name: list(path) for name, path in plan.planner_data.items()}
+        """As it is."""
         return plan
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
@@ -128,19 +121,14 @@ class Writer(StorageWriter):
         """On the coordinator, when all ranks are done: the manifest, then HEAD."""
         written = [it for of_rank in results for result in of_rank for it in result.storage_data or []]
         manifest = self._manifest(metadata, written, world_size=len(results))
-        data, key = encode_manifest(manifest), f"{self._folder}/{KEY_MANIFEST}"
-        self._place.storage.create(key, data)
-        made = Commit(
-            step=self._step,
-            manifest=key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            attempt=self._token.attempt,
-            epoch=self._token.epoch,
-            size_bytes=manifest.size_bytes,
-            created=manifest.created,
+        _, _, removed = commit_manifest(
+            self._place.storage,
+            self._token,
+            manifest,
+            folder=self._folder,
             metric=None,
+            keep=self._retention.keep,
         )
-        _, removed = commit(self._place.storage, self._token, made, keep=self._retention.keep)
         remove(self._place.storage, removed)
 
     def _claim(self) -> Any:
@@ -174,10 +162,9 @@ class Writer(StorageWriter):
         return _Written(ObjectEntry(key, len(data), self._sizes.block_bytes, checksums), told)
 
     def _manifest(self, metadata: Metadata, written: Sequence[_Written], *, world_size: int) -> Manifest:
-        if isinstance(metadata.planner_data, dict):
-            self._mappings |= {name: list(path) for name, path in metadata.planner_data.items()}
         tensors, names = _tensors(written)
-        known = {name: path for name, path in self._mappings.items() if name in metadata.state_dict_metadata}
+        paths = metadata.planner_data if isinstance(metadata.planner_data, dict) else {}  # of all ranks' plans
+        mappings = {name: list(path) for name, path in paths.items() if name in metadata.state_dict_metadata}
         return Manifest(
             format=FORMAT,
             run=_RUN,
@@ -186,7 +173,7 @@ class Writer(StorageWriter):
             step=self._step,
             created=time.time(),
             world_size=world_size,
-            meta={_RUN: {MAPPINGS: known, BYTES: names}},
+            meta={_RUN: {MAPPINGS: mappings, BYTES: names}},
             optimizer=None,
             values={},
             aliases={},
