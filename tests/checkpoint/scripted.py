@@ -2,12 +2,13 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ktrain.storage import Data, Stat, Storage
+from ktrain.storage import Stat, Storage
 from tests.faultproxy.roles import role_of
+from tests.faults import WatchedStorage
 
 T = TypeVar("T")
 _METHODS = {"list": "GET", "folders": "GET", "delete": "DELETE", "delete_folder": "DELETE"}
@@ -64,7 +65,7 @@ def nothing_happens(call: Call, act: Callable[[], T]) -> T:
     return act()
 
 
-class ScriptedStorage:
+class ScriptedStorage(WatchedStorage):
     """The storage of one rank; `one_at_a_time` makes its calls follow each other."""
 
     def __init__(
@@ -75,43 +76,15 @@ class ScriptedStorage:
         life: Life | None = None,
         one_at_a_time: bool = True,
     ) -> None:
-        self._storage, self._script, self._life = storage, script, life or Life()
+        super().__init__(storage)
+        self._script, self._life = script, life or Life()
         self._turn: Any = threading.RLock() if one_at_a_time else threading.Semaphore(1000)
         self._counting = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
         self.calls: list[Call] = []
 
-    @property
-    def url(self) -> str:
-        return self._storage.url
-
-    @property
-    def is_fenced(self) -> bool:
-        return self._storage.is_fenced
-
-    def put(self, key: str, data: Data) -> str:
-        return self._do("put", key, lambda: self._storage.put(key, data))
-
-    def create(self, key: str, data: Data) -> str:
-        return self._do("create", key, lambda: self._storage.create(key, data))
-
-    def replace(self, key: str, data: Data, *, tag: str) -> str:
-        return self._do("replace", key, lambda: self._storage.replace(key, data, tag=tag))
-
-    def get(self, key: str) -> tuple[bytes, str]:
-        return self._do("get", key, lambda: self._storage.get(key))
-
-    def read(self, key: str, begin: int, end: int) -> Data:
-        return self._do("read", key, lambda: self._storage.read(key, begin, end))
-
-    def stat(self, key: str) -> Stat | None:
-        return self._do("stat", key, lambda: self._storage.stat(key))
-
     def list(self, prefix: str = "") -> Iterator[Stat]:
         return self._do("list", prefix, lambda: iter(list(self._storage.list(prefix))))
-
-    def folders(self, prefix: str = "") -> Sequence[str]:
-        return self._do("folders", prefix, lambda: self._storage.folders(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
