@@ -113,6 +113,33 @@ def test_saves_do_not_wait_for_storage_and_the_newest_takes_the_turn_of_one_that
     assert restored(storage) == (3, before)
 
 
+def test_a_save_that_must_not_be_dropped_keeps_its_turn() -> None:
+    """The next one is dropped for it; and one that must not be dropped either waits until it has had its turn."""
+    storage = MemoryStorage()
+    reached, gate = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        gate.wait(30)
+
+    slow = FaultyStorage(storage, wait, only="create", for_ever=False)
+    model, made = build("plain")
+    saver = saver_of(slow, storage)
+    pendings = [saver.save(1, model, made, {})]
+    reached.wait(30)
+    pendings.append(saver.save(2, model, made, {}, may_drop=False))
+    third = saver.save(3, model, made, {})
+    with pytest.raises(SupersededError, match="the checkpoint of step 3 was dropped, as the one before must be kept"):
+        third.result(0)
+    after = threading.Thread(target=lambda: pendings.append(saver.save(4, model, made, {}, may_drop=False)))
+    after.start()
+    after.join(0.2)
+    assert after.is_alive()
+    gate.set()
+    after.join(30)
+    assert [pending.result(30).step for pending in pendings] == [1, 2, 4]
+
+
 def test_ranks_agree_on_what_was_dropped(tmp_path: Path) -> None:
     said = values(run_ranks("tests.checkpoint.work:save_faster_than_storage", 2, str(tmp_path)))
     for each in said:

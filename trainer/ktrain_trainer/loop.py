@@ -85,7 +85,7 @@ def _step(run: Run) -> None:
     if votes.save > 0:
         run.stop.wants_save = False  # whoever asked until now is served by the save that follows
     run.profiler.end(before, progress, run.train.num_samples)
-    _after_step(run, before, save_now=votes.save > 0)
+    _after_step(run, before, votes)
 
 
 def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
@@ -118,7 +118,7 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
 
 def _votes(run: Run, weight: float) -> Votes:
     is_due = run.world.is_first and run.saving.is_due_by_clock()
-    return Votes(weight, stop=float(run.stop.is_set), save=float(is_due or run.stop.wants_save))
+    return Votes(weight, stop=float(run.stop.is_set), save=is_due + 2.0 * run.stop.wants_save)
 
 
 def _reduce(run: Run) -> Votes:
@@ -205,7 +205,7 @@ def _skip(run: Run, norm: float) -> None:
         )
 
 
-def _after_step(run: Run, before: tuple[int, int, float], *, save_now: bool) -> None:
+def _after_step(run: Run, before: tuple[int, int, float], votes: Votes) -> None:
     """In this order, always: log, evaluate, save, stop."""
     progress, spec, num_samples = run.progress, run.spec, run.train.num_samples
     if passed(spec.log.every, before, progress, num_samples=num_samples):
@@ -215,8 +215,9 @@ def _after_step(run: Run, before: tuple[int, int, float], *, save_now: bool) -> 
         progress.owes_eval = True
         if not run.is_stopping:  # a run that is told to go saves first; the resumed one evaluates
             is_top = _evaluate(run)
-    if not run.is_stopping and (save_now or is_top or run.saving.is_due(before, progress, num_samples)):
-        run.save(metric=_metric(run) if is_top else None)
+    if not run.is_stopping and (votes.save > 0 or is_top or run.saving.is_due(before, progress, num_samples)):
+        # What is asked for and what is among the best must come to be; a regular one is as good as the next.
+        run.save(metric=_metric(run) if is_top else None, may_drop=not (votes.is_save_asked or is_top))
     run.saving.poll()
 
 

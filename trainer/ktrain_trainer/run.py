@@ -110,9 +110,9 @@ class Run:
         watched = [(where, part.monitor) for where, part in parts if part]
         return [*watched, ("schedule", self.spec.schedule.watched)] if self.spec.schedule.watched else watched
 
-    def save(self, *, metric: float | None) -> None:
+    def save(self, *, metric: float | None, may_drop: bool) -> None:
         """A checkpoint of now; `metric` ranks it among the best."""
-        self.saving.save(self.state, metric=metric)
+        self.saving.save(self.state, metric=metric, may_drop=may_drop)
         if self.compiled:
             self.compiled.keep()
 

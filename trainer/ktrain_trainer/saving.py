@@ -105,15 +105,25 @@ class Saving:
         if self._auto and not is_cut:
             self._auto.step_done(seconds, is_saving=bool(self._pending))
 
-    def save(self, state: State, *, metric: float | None = None) -> None:
-        """Copies and uploads in the background; `fence` before anything but a forward or backward pass."""
+    def save(self, state: State, *, metric: float | None = None, may_drop: bool = True) -> None:
+        """Copies and uploads in the background; `fence` before anything but a forward or backward pass.
+
+        may_drop: for a later one, where storage is slower than they come.
+        """
         if self._checkpointer is None:
             return
         trained = self._meter.train_seconds
         with self._meter.phase("checkpoint"):
             meta = {**self._describe, "progress": state.progress.document()}
             pending = self._checkpointer.save(
-                state.progress.step, state.model, state.optimizer, meta, metric=metric, extra=state.extra, overlap=True
+                state.progress.step,
+                state.model,
+                state.optimizer,
+                meta,
+                metric=metric,
+                extra=state.extra,
+                overlap=True,
+                may_drop=may_drop,
             )
         pending.train_seconds = trained
         self._pending.append(pending)

@@ -43,7 +43,7 @@ class Checkpointer:
     """Saves and restores one run, as the writer that holds `token`; all ranks make the same calls in the same order.
 
     `storage` is scoped to the run. Saves are written in the background, one after the other; one that still waits for its
-    turn when the next is made is dropped for it, so that no save ever waits for storage.
+    turn when the next is made is dropped for it, so that no save waits for storage, except behind one that must not be dropped.
     """
 
     def __init__(
@@ -77,11 +77,12 @@ class Checkpointer:
         metric: float | None = None,
         extra: Mapping[str, Tensor] | None = None,
         overlap: bool = False,
+        may_drop: bool = True,
     ) -> Pending:
         """Copies the state now and uploads it in the background; a failure is raised by Pending.result().
 
         With `overlap` only what a forward pass may change is copied now, the rest beside it: call `fence` before anything
-        else is changed.
+        else is changed. Without `may_drop` no later save takes this one's turn; two such saves wait for each other.
         """
         began = time.monotonic()
         self.fence()
@@ -89,7 +90,7 @@ class Checkpointer:
         exchange = Exchange(self._world, deadline_seconds=self._options.deadline_seconds)
         save = Save(self._place(step), pending, exchange, on_commit=self._tidy, on_failure=self._failed.append)
         try:
-            self._begin(save, pending, collect(model, optimizer, extra), meta, metric)
+            self._begin(save, pending, collect(model, optimizer, extra), meta, metric, may_drop=may_drop)
         except Exception as error:  # noqa: BLE001  -- the peers must hear of it before anyone sees it
             save.fail(error)
         if not (overlap and self._overlaps):
@@ -121,6 +122,7 @@ class Checkpointer:
         state = collect(model, optimizer, extra)
         layouts, plan = self._plan(state)
         slab = self._line.take_slab()
+        assert slab is not None  # nothing waits yet
         self._stager.allocate(lambda: self._ready(slab, plan, layouts, state))
 
     def restore(
@@ -142,7 +144,16 @@ class Checkpointer:
         self.fence()
         self._line.close()
 
-    def _begin(self, save: Save, pending: Pending, state: State, meta: Mapping[str, Any], metric: float | None) -> None:
+    def _begin(
+        self,
+        save: Save,
+        pending: Pending,
+        state: State,
+        meta: Mapping[str, Any],
+        metric: float | None,
+        *,
+        may_drop: bool,
+    ) -> None:
         header = Header(
             run=self._run,
             step=pending.step,
@@ -156,7 +167,10 @@ class Checkpointer:
         layouts, plan = self._plan(state)
         pending.size_bytes = plan.size_bytes
         self._stager.settle()
-        slab = self._line.take_slab()
+        slab = self._line.take_slab(may_drop=may_drop)
+        if slab is None:
+            save.give_way()
+            return
         try:
             slab.fit(plan, layouts, self._world.rank, pinned=_is_on_gpu(state))
             copying = self._stager.copy(slab, state.tensors, at_once=state.fluid)
@@ -164,7 +178,8 @@ class Checkpointer:
             self._line.give_back(slab)
             raise
         self._copying = pending, copying
-        self._line.put(Job(slab, lambda done: save.run(header, layouts, plan, copying, done), save.supersede))
+        work = lambda done: save.run(header, layouts, plan, copying, done)  # noqa: E731
+        self._line.put(Job(slab, work, save.supersede, may_drop))
 
     def _ready(self, slab: Slab, plan: Plan, layouts: Mapping[str, Layout], state: State) -> None:
         try:

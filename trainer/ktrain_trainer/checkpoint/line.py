@@ -1,4 +1,4 @@
-"""Saves in the background: one at a time, in order, and of those that wait only the newest."""
+"""Saves in the background: one at a time, in order; one waits, which is the newest or one that must not be dropped."""
 
 import threading
 from collections.abc import Callable
@@ -19,6 +19,7 @@ class Job:
     slab: Slab
     run: Callable[[Callable[[], None]], None]  # is given what to call, once, when the slab is free again; never raises
     drop: Callable[[], None]  # instead of run
+    may_drop: bool
 
 
 class Line:
@@ -31,16 +32,15 @@ class Line:
         self._waiting: Job | None = None
         self._is_running = False
 
-    def take_slab(self) -> Slab:
+    def take_slab(self, *, may_drop: bool = True) -> Slab | None:
         """Memory for the next save; a save that still waits for its turn is dropped for it.
 
-        CheckpointError when storage has not let go of any: it hangs in the middle of saves that have failed already.
+        None where the one that waits must not be dropped and the next one may be; where neither may, the next one waits
+        until that one's turn has come. CheckpointError when storage has not let go of any memory: it hangs in the middle of
+        saves that have failed already.
         """
-        with self._change:
-            dropped, self._waiting = self._waiting, None
-        if dropped:
-            dropped.drop()
-            self.give_back(dropped.slab)
+        if not self._make_way(may_drop=may_drop):
+            return None
         with self._change:
             if not self._free:
                 if self._count == SLABS:
@@ -69,6 +69,18 @@ class Line:
         with self._change:
             self._change.wait_for(lambda: not self._is_running)
 
+    def _make_way(self, *, may_drop: bool) -> bool:
+        with self._change:
+            if self._waiting and not self._waiting.may_drop:
+                if may_drop:
+                    return False
+                self._change.wait_for(lambda: self._waiting is None)
+            dropped, self._waiting = self._waiting, None
+        if dropped:
+            dropped.drop()
+            self.give_back(dropped.slab)
+        return True
+
     def _run(self) -> None:
         while job := self._next():
             job.run(partial(self.give_back, job.slab))
@@ -76,7 +88,6 @@ class Line:
     def _next(self) -> Job | None:
         with self._change:
             job, self._waiting = self._waiting, None
-            if job is None:
-                self._is_running = False
-                self._change.notify_all()
+            self._is_running = job is not None
+            self._change.notify_all()
             return job

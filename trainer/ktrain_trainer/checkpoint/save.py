@@ -147,18 +147,21 @@ class Save:
 
     def supersede(self) -> None:
         """A newer save is there before this one's turn came."""
-        self.fail(
-            SupersededError(
-                f"the checkpoint of step {self._pending.step} was dropped, as a newer one is there and the one before is "
-                "still being written: storage is slower than trainer.checkpoint.every"
-            )
-        )
+        self._drop("a newer one is there and the one before is still being written")
+
+    def give_way(self) -> None:
+        """The one before has not had its turn yet and must not be dropped."""
+        self._drop("the one before must be kept and still waits for its turn")
 
     def fail(self, error: BaseException) -> None:
         """Tells the peers and the caller."""
         self._exchange.fail(error)
         self._on_failure(self._place.folder)
         self._pending._settle(None, error)
+
+    def _drop(self, why: str) -> None:
+        told = f"the checkpoint of step {self._pending.step} was dropped, as {why}: storage is slower than trainer.checkpoint.every"
+        self.fail(SupersededError(told))
 
     def _copied(self, copying: Copying, give_back: Callable[[], None]) -> Sequence[Staged]:
         try:

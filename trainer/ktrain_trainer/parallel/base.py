@@ -12,13 +12,18 @@ from torch import nn
 class Votes:
     """What every rank puts into a step, and after the reduction the sums over all ranks.
 
-    weight: targets that counted; stop: ranks that were told to go; save: a checkpoint is due by
-    rank 0's clock, or was asked for.
+    weight: targets that counted; stop: ranks that were told to go; save: one when a checkpoint is due by rank 0's clock,
+    and two for each rank that was asked for one.
     """
 
     weight: float = 0.0
     stop: float = 0.0
     save: float = 0.0
+
+    @property
+    def is_save_asked(self) -> bool:
+        """Whether somebody asked for a checkpoint; sums of small floats."""
+        return self.save > 1.5
 
 
 class Parallel(Protocol):
