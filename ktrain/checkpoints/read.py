@@ -1,11 +1,23 @@
 """Reading a commit: its manifest, and ranges of its objects, each checked before it is used."""
 
 import hashlib
+from typing import Protocol
 
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
 from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
-from ktrain.storage import Storage
+from ktrain.storage import Data, Storage
+
+
+class Readable(Protocol):
+    """Where a checkpoint's objects are: a storage, or memory."""
+
+    @property
+    def url(self) -> str:
+        """For people."""
+
+    def read(self, key: str, begin: int, end: int) -> Data:
+        """Bytes [begin, end) of an object; as Storage.read."""
 
 
 class DamagedError(CheckpointError):
@@ -32,7 +44,7 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
     return manifest
 
 
-def read_blocks(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
+def read_blocks(storage: Readable, item: ObjectEntry, begin: int, end: int) -> memoryview:
     """Bytes [begin, end) of an object, which begin and end with whole blocks; DamagedError names what is wrong."""
     data = _read(storage, item, begin, end)
     # Once more: bytes can be garbled on their way, and for those of the storage itself it makes no difference.
@@ -48,7 +60,7 @@ def check_blocks(url: str, item: ObjectEntry, begin: int, data: memoryview) -> N
         raise DamagedError(f"{url}/{item.key} is damaged: {fault}")
 
 
-def _read(storage: Storage, item: ObjectEntry, begin: int, end: int) -> memoryview:
+def _read(storage: Readable, item: ObjectEntry, begin: int, end: int) -> memoryview:
     try:
         return memoryview(storage.read(item.key, begin, end))
     except NotFound as error:

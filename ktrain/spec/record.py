@@ -1,5 +1,6 @@
 """What is kept of a run: checkpoints and records of the training curve."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from pydantic import field_validator
@@ -21,6 +22,11 @@ class Checkpoint(Model):
         resume="free",
         doc="whichever comes first: 500step, 1ep, 10min; auto: by what a save costs and how often the job fails",
     )
+    memory_every: tuple[Span, ...] = setting(
+        (),
+        resume="free",
+        doc="also copied into memory that outlives a crash of ranks: 1step, 10s; costs a third copy of each rank's share",
+    )
     keep_last: int = setting(2, resume="free", doc="newest commits to keep", ge=1, le=10_000)
     best: Best | None = setting(None, resume="free", doc="also keep the best by a metric")
 
@@ -38,8 +44,16 @@ class Checkpoint(Model):
     @classmethod
     def _listed(cls, every: object) -> object:
         # Read here and not by the union, whose errors would name both of its sides.
-        listed = every if isinstance(every, list | tuple) else (every,)
-        return tuple(it if it == AUTO else positive(Span.parse(it)) for it in listed)
+        return tuple(it if it == AUTO else positive(Span.parse(it)) for it in _list(every))
+
+    @field_validator("memory_every", mode="before", json_schema_input_type=Span | tuple[Span, ...] | None)
+    @classmethod
+    def _listed_spans(cls, every: object) -> object:
+        return () if every is None else tuple(positive(Span.parse(it)) for it in _list(every))
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class Log(Model):

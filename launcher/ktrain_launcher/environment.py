@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ktrain import names
 from ktrain_launcher.control import Formed
+from ktrain_launcher.memory import Memory
 from ktrain_launcher.pod import Pod
 
 
@@ -43,9 +44,10 @@ class Epoch:
 class Environment:
     """Of each rank of an epoch."""
 
-    def __init__(self, pod: Pod, group: Group, base: Mapping[str, str]) -> None:
+    def __init__(self, pod: Pod, group: Group, base: Mapping[str, str], memory: Memory) -> None:
         self._pod = pod
         self._group = group
+        self._memory = memory
         self._base = dict(base)
 
     def of(self, epoch: Epoch, rank: int, *, restarts: int) -> dict[str, str]:
@@ -60,6 +62,7 @@ class Environment:
             names.ENV_ATTEMPT: str(epoch.formed.attempt),
             names.ENV_EPOCH: str(epoch.formed.epoch),
             names.ENV_SCRATCH: str(self._pod.scratch),
+            names.ENV_MEMORY: ",".join(self._memory.of(rank - self._group.ranks.start)),
             names.ENV_SNAPSHOT_SOCKET: str(epoch.socket),
             names.ENV_ERROR_FILE: str(error_file(epoch.errors, rank)),
             "TORCHELASTIC_ERROR_FILE": str(epoch.errors / f"rank{rank}.torch.json"),

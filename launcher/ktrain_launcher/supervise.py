@@ -8,8 +8,10 @@ from typing import Final
 
 from ktrain.guard import Guard
 from ktrain.history import Token, claim_epoch
-from ktrain.names import Exit
+from ktrain.names import PERMANENT, Exit
 from ktrain.snapshot import Snapshot
+from ktrain.spec import JobSpec
+from ktrain_launcher.abandon import abandon
 from ktrain_launcher.agent import Agent
 from ktrain_launcher.control import Control
 from ktrain_launcher.desk import Desk
@@ -18,6 +20,7 @@ from ktrain_launcher.epoch_store import EpochStore
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.ledger import Keeper, Ledger, carried_on
 from ktrain_launcher.logs import Logs
+from ktrain_launcher.memory import COPIES, Memory
 from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
 from ktrain_launcher.program import base_environment
@@ -49,6 +52,8 @@ def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     if keeper:
         keeper.close(outcome.code)
     _leave_word(agent, outcome, desk, logs)
+    if agent.token and desk.pod.node_rank == 0 and outcome.code in PERMANENT:
+        abandon(desk.places.run, agent.token, desk.say)
     if keeper:
         keeper.leave()
     guard.close()  # whatever the agent could not end
@@ -113,7 +118,7 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
         nursery=nursery,
         control=control,
         rendezvous=rendezvous,
-        environment=Environment(pod, group, base),
+        environment=Environment(pod, group, base, Memory(desk.nproc, _copies(spec), desk.say)),
         logs=logs,
         board=desk.board,
         watch=desk.watch,
@@ -126,6 +131,11 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
         pause=desk.pause,
         say=desk.say,
     )
+
+
+def _copies(spec: JobSpec) -> int:
+    """The steps between two checkpoints are copied into one more, so that a whole one is there at any time."""
+    return COPIES + bool(spec.trainer and spec.trainer.checkpoint.memory_every)
 
 
 def _attend(agent: Agent, desk: Desk) -> Outcome:

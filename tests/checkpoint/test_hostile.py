@@ -56,6 +56,7 @@ def restore_alone(storage: MemoryStorage) -> tuple[int, tuple[str, ...], Marked]
     model = Marked()
     found = Checkpointer(storage, Token(1, 1), World(), run="run").restore(model, None)
     assert found is not None
+    assert found.commit is not None
     assert model.read_mark() == (found.commit.epoch, found.step)
     return found.step, found.fell_back, model
 

@@ -15,7 +15,7 @@ OURS = ("KTRAIN_", "TORCHELASTIC_", "GROUP_", "ROLE_", "LOCAL_", "OMP_", "PET_",
 EXACT = frozenset({"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "COLOUR"})
 
 MAY_DIFFER: Final = {
-    "KTRAIN_SPEC": "a file", "KTRAIN_SCRATCH": "a folder", "KTRAIN_SNAPSHOT_SOCKET": "a file", "KTRAIN_ERROR_FILE": "a file",
+    "KTRAIN_SPEC": "a file", "KTRAIN_SCRATCH": "a folder", "KTRAIN_SNAPSHOT_SOCKET": "a file", "KTRAIN_MEMORY": "another launcher's files", "KTRAIN_ERROR_FILE": "a file",
     "KTRAIN_TERMINATION_LOG": "a file", "TORCHELASTIC_ERROR_FILE": "a file", "KTRAIN_RUN": "another run",
     "TORCHELASTIC_RUN_ID": "another run", "MASTER_ADDR": "a pod's address", "MASTER_PORT": "any free port",
     "KTRAIN_SUBMITTED": "another moment", "KTRAIN_RDZV_HOST": "a pod's name", "KTRAIN_RDZV_PORT": "several launchers on one machine need several",

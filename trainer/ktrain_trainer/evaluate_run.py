@@ -100,7 +100,7 @@ def _load(run: Any, storage: Any, step: int) -> None:
     head, state = read_head(storage), run.state
     commits = [it for it in (head.commits if head else ()) if it.step == step]
     target = Target(state.model, state.optimizer, state.extra)
-    loaded = load_newest(storage, commits, gang(run.world), target.describe)
+    loaded = load_newest(storage, commits, gang(run.world), target.describe).loaded
     loaded.apply()
     target.install(loaded.manifest)
 

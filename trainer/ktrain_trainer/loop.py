@@ -32,7 +32,9 @@ def train(run: Run) -> None:
             None,
             run.progress.lr,
         )  # it was done, and its duration has been raised
-    run.journal.write("start", run.progress, restored_step=run.progress.step, **run.about)
+    origin = {"restored_from": run.saving.origin} if run.saving.origin else {}
+    run.journal.write("start", run.progress, restored_step=run.progress.step, **origin, **run.about)
+    run.saving.make_up(run.state)
     run.restart_steps()
     if run.watched or run.metrics:
         check_monitors(run.watched, metric_names(run))
@@ -117,8 +119,10 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
 
 
 def _votes(run: Run, weight: float) -> Votes:
-    is_due = run.world.is_first and run.saving.is_due_by_clock()
-    return Votes(weight, stop=float(run.stop.is_set), save=is_due + 2.0 * run.stop.wants_save)
+    is_first, saving, stop = run.world.is_first, run.saving, run.stop
+    due = is_first and saving.is_due_by_clock()
+    remember = is_first and saving.memory.is_due_by_clock()
+    return Votes(weight, float(stop.is_set), save=due + 2.0 * stop.wants_save, remember=float(remember))
 
 
 def _reduce(run: Run) -> Votes:
@@ -218,6 +222,8 @@ def _after_step(run: Run, before: tuple[int, int, float], votes: Votes) -> None:
     if not run.is_stopping and (votes.save > 0 or is_top or run.saving.is_due(before, progress, num_samples)):
         # What is asked for and what is among the best must come to be; a regular one is as good as the next.
         run.save(metric=_metric(run) if is_top else None, may_drop=not (votes.is_save_asked or is_top))
+    elif votes.remember > 0 or run.saving.memory.is_due(before, progress, num_samples):
+        run.saving.remember(run.state)
     run.saving.poll()
 
 

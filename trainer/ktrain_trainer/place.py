@@ -28,6 +28,7 @@ class Place:
     run: str
     scratch: Path
     opener: Callable[[str], Storage] = open_storage  # for other places on the same server, such as initFrom
+    memory: tuple[str, ...] = ()  # the launcher's, for copies that outlive this rank
 
 
 def nowhere() -> Place:
@@ -54,6 +55,7 @@ def given(job: TrainingJob, env: Mapping[str, str] = os.environ) -> Place:
         run,
         Path(env.get(names.ENV_SCRATCH) or tempfile.gettempdir()),
         opener(job),
+        tuple(filter(None, env.get(names.ENV_MEMORY, "").split(","))),
     )
 
 
@@ -74,7 +76,9 @@ def claim(url: str, name: str, world: World, *, fresh: bool, document: Mapping[s
 def checkpointer(place: Place, world: World, *, retention: Retention) -> Checkpointer:
     """The run's checkpoints, written by this gang."""
     assert place.storage is not None
-    return Checkpointer(place.storage, place.token, gang(world), run=place.run, retention=retention)
+    return Checkpointer(
+        place.storage, place.token, gang(world), run=place.run, retention=retention, memory=place.memory
+    )
 
 
 def gang(world: World) -> checkpoint.World:

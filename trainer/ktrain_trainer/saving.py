@@ -12,9 +12,9 @@ from ktrain.errors import CheckpointError, FencedError, FullError, StorageError,
 from ktrain.spec import Trainer
 from ktrain_trainer import room
 from ktrain_trainer.auto_every import AutoEvery
-from ktrain_trainer.checkpoint import Checkpointer, Pending
+from ktrain_trainer.checkpoint import Checkpointer, Pending, Restored
+from ktrain_trainer.every import Every
 from ktrain_trainer.journal import Journal
-from ktrain_trainer.length import passed
 from ktrain_trainer.meter import Meter
 from ktrain_trainer.progress import Progress
 from ktrain_trainer.world import World
@@ -63,9 +63,10 @@ class Saving:
         self._pending: list[Pending] = []  # on their way, the oldest first
         self.is_cold = checkpointer is not None  # until `warm`
         self._saved_step = -1
-        self._saved_at = time.monotonic()
-        spans = [span.value for span in spec.checkpoint.spans if span.unit == "s"]
-        self._every_seconds = min(spans) if spans and checkpointer else float("inf")
+        self._every = Every(spec.checkpoint.spans if checkpointer else ())
+        self.memory = Every(spec.checkpoint.memory_every if checkpointer else ())
+        self.origin = ""  # where this process's state comes from: storage, memory
+        self._owed: Restored | None = None  # a copy from memory that storage has not
         self._auto = auto if checkpointer else None
         self._stall_seconds = 0.0  # of the newest save, with the wait for its copy
         self._is_cut = False  # the time of this step lacks what came before that wait
@@ -79,25 +80,32 @@ class Saving:
         if restored is None:
             return None
         self._check(restored.meta)
+        self.origin = "memory" if restored.is_from_memory else "storage"
         for reason in restored.fell_back:
             self._journal.write("error", Progress(), message=reason)
         progress = Progress.read(restored.meta.get("progress"))
-        self._saved_step = progress.step
         snapshot = self._meter.snapshot
-        snapshot.step = snapshot.restored_step = snapshot.checkpoint_step = progress.step
+        snapshot.step = snapshot.restored_step = progress.step
+        if restored.commit:
+            self._saved_step = snapshot.checkpoint_step = restored.commit.step
+        self._owed = None if restored.is_committed else restored
         snapshot.samples, snapshot.tokens = progress.samples, progress.tokens
         snapshot.metrics = dict(progress.metrics)
         return progress
 
+    def make_up(self, state: State) -> None:
+        """Saves what came from memory: a crash may have cut its upload short, and the next one may take the memory too."""
+        owed, self._owed = self._owed, None
+        if owed:
+            self.save(state, metric=owed.metric, may_drop=owed.metric is None)
+
     def is_due(self, before: tuple[int, int, float], progress: Progress, num_samples: int) -> bool:
         """By steps, samples or tokens: the same answer on every rank."""
-        spans = [span for span in self._spec.checkpoint.spans if span.unit != "s"]
-        return any(passed(span, before, progress, num_samples=num_samples) for span in spans)
+        return self._every.is_due(before, progress, num_samples)
 
     def is_due_by_clock(self) -> bool:
         """By time: rank 0's clock decides for all."""
-        is_time = time.monotonic() - self._saved_at >= self._every_seconds
-        return is_time or (self._auto is not None and self._auto.is_due)
+        return self._every.is_due_by_clock() or (self._auto is not None and self._auto.is_due)
 
     def step_done(self, seconds: float) -> None:
         """How long a step took: those beside an upload are slower, which is a part of what it costs."""
@@ -110,11 +118,12 @@ class Saving:
 
         may_drop: for a later one, where storage is slower than they come.
         """
+        self.memory.begin()
         if self._checkpointer is None:
             return
         trained = self._meter.train_seconds
         with self._meter.phase("checkpoint"):
-            meta = {**self._describe, "progress": state.progress.document()}
+            meta = self._meta(state)
             pending = self._checkpointer.save(
                 state.progress.step,
                 state.model,
@@ -127,11 +136,25 @@ class Saving:
             )
         pending.train_seconds = trained
         self._pending.append(pending)
-        self._saved_at = time.monotonic()
+        self._every.begin()
         self._stall_seconds = pending.stall_seconds
         if self._auto:
             self._auto.began()
         self._meter.snapshot.checkpoint_stall_seconds += pending.stall_seconds
+
+    def remember(self, state: State) -> None:
+        """Copies into memory that outlives this rank; `fence` as for save."""
+        self.memory.begin()
+        if self._checkpointer:
+            with self._meter.phase("checkpoint"):
+                self._checkpointer.remember(
+                    state.progress.step,
+                    state.model,
+                    state.optimizer,
+                    self._meta(state),
+                    extra=state.extra,
+                    overlap=True,
+                )
 
     def fence(self) -> None:
         """Waits for the newest save's copy, when it is not made yet; from here on weights and their state may change."""
@@ -163,6 +186,9 @@ class Saving:
         if self._saved_step != state.progress.step:
             self.save(state, metric=metric)
             self._settle(wait=True, must_hold=True, is_end=is_end)
+
+    def _meta(self, state: State) -> dict[str, Any]:
+        return {**self._describe, "progress": state.progress.document()}
 
     def mark_done(self, progress: Progress) -> None:
         """The completion marker: a pod that comes later does not wait for peers that have left."""

@@ -1,8 +1,10 @@
 """What the trainer calls: save in the background, restore the newest whole checkpoint."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any, Final
 
@@ -12,13 +14,18 @@ from torch.optim import Optimizer
 from ktrain.checkpoints.commit import Folders
 from ktrain.checkpoints.retention import Retention
 from ktrain.checkpoints.tidy import folder_of, remove, sweep
+from ktrain.errors import CheckpointError
 from ktrain.history import Commit, Head, Token
 from ktrain.storage import Storage
+from ktrain_trainer.checkpoint.cell import Cell
 from ktrain_trainer.checkpoint.exchange import Exchange
+from ktrain_trainer.checkpoint.header import Header, check_meta
+from ktrain_trainer.checkpoint.kept import Moment
 from ktrain_trainer.checkpoint.line import Job, Line
-from ktrain_trainer.checkpoint.load import load_newest, shared_head
+from ktrain_trainer.checkpoint.load import Loaded, load_newest, shared_head
 from ktrain_trainer.checkpoint.plan import Layout, Plan, make_plan
-from ktrain_trainer.checkpoint.save import Header, Options, Pending, Place, Save, check_meta
+from ktrain_trainer.checkpoint.recall import Recalled, recall
+from ktrain_trainer.checkpoint.save import Options, Pending, Place, Save
 from ktrain_trainer.checkpoint.sharding import layout_of, mark_of
 from ktrain_trainer.checkpoint.staging import Copying, Slab, Stager
 from ktrain_trainer.checkpoint.state import State, collect
@@ -35,8 +42,15 @@ class Restored:
 
     step: int
     meta: dict[str, Any]
-    commit: Commit
-    fell_back: tuple[str, ...] = ()  # why newer commits were passed over, the newest first
+    commit: Commit | None  # the newest; older than what comes from memory, or none at all
+    fell_back: tuple[str, ...] = ()  # why newer ones were passed over, the newest first
+    is_from_memory: bool = False
+    metric: float | None = None  # of the copy from memory
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether storage has it."""
+        return self.commit is not None and self.commit.step == self.step
 
 
 class Checkpointer:
@@ -56,11 +70,14 @@ class Checkpointer:
         retention: Retention = DEFAULT_RETENTION,
         clock: Callable[[], float] = time.time,
         options: Options = DEFAULT_OPTIONS,
+        memory: Sequence[str] = (),
     ) -> None:
+        """memory: files in memory that outlive this rank, at least two."""
         self._storage, self._token, self._world, self._run = storage, token, world, run
         self._retention, self._clock, self._options = retention, clock, options
-        self._line, self._stager = Line(), Stager()
-        self._copying: tuple[Pending, Copying] | None = None  # that was not fenced yet
+        self._slabs = [Slab(Cell(path)) for path in memory] or [Slab(), Slab()]
+        self._line, self._stager = Line(self._slabs), Stager()
+        self._copying: tuple[Pending | None, Copying] | None = None  # that was not fenced yet
         self._overlaps = True
         self._folders = Folders(token)
         self._planned: tuple[dict[str, object], dict[str, Layout], Plan] | None = None
@@ -98,6 +115,34 @@ class Checkpointer:
         pending.stall_seconds = time.monotonic() - began
         return pending
 
+    def remember(
+        self,
+        step: int,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        meta: Mapping[str, Any],
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+        overlap: bool = False,
+    ) -> None:
+        """Copies the state into memory that outlives this rank, and nowhere else; `overlap` as in save.
+
+        Does nothing without such memory, or while a storage that hangs has all of it in its hands.
+        """
+        if self._slabs[0].cell is None:
+            return
+        self.fence()
+        state = collect(model, optimizer, extra)
+        header = self._header(step, state, meta, None)
+        layouts, plan = self._plan(state)
+        self._stager.settle()
+        if slab := self._line.take_free():
+            copying = self._copy(slab, state, layouts, plan)
+            self._copying = None, copying
+            self._stager.then(partial(self._seal_and_give_back, slab, copying, self._moment(header, plan)))
+        if not (overlap and self._overlaps):
+            self.fence()
+
     @property
     def is_copying(self) -> bool:
         """Whether `fence` has something to wait for."""
@@ -111,7 +156,9 @@ class Checkpointer:
         (pending, copying), self._copying = self._copying, None
         copying.fence()
         self._overlaps &= not copying.torn
-        pending.stall_seconds += (waited := time.monotonic() - began)
+        waited = time.monotonic() - began
+        if pending:
+            pending.stall_seconds += waited
         return waited
 
     def warm(self, model: nn.Module, optimizer: Optimizer | None, *, extra: Mapping[str, Tensor] | None = None) -> None:
@@ -121,28 +168,40 @@ class Checkpointer:
         """
         state = collect(model, optimizer, extra)
         layouts, plan = self._plan(state)
-        slab = self._line.take_slab()
-        assert slab is not None  # nothing waits yet
-        self._stager.allocate(lambda: self._ready(slab, plan, layouts, state))
+        while slab := self._line.take_free():
+            self._stager.then(partial(self._ready, slab, plan, layouts, state))
 
     def restore(
         self, model: nn.Module, optimizer: Optimizer | None, *, extra: Mapping[str, Tensor] | None = None
     ) -> Restored | None:
-        """Puts the newest whole commit into model and optimizer; None when nothing was ever committed."""
+        """Puts the newest whole commit, or a newer copy in memory, into model and optimizer; None when there is neither."""
         self.close()
         head = shared_head(self._storage, self._world)
+        target = Target(model, optimizer, extra)
+        found = self._recall(target, head.newest if head else None)
+        if isinstance(found, Restored):
+            return found
         if head is None or not head.commits:
             return None
-        target = Target(model, optimizer, extra)
-        loaded = load_newest(self._storage, head.commits, self._world, target.describe)
-        loaded.apply()
-        target.install(loaded.manifest)
-        return Restored(loaded.commit.step, loaded.manifest.meta, loaded.commit, loaded.fell_back)
+        newest = load_newest(self._storage, head.commits, self._world, target.describe)
+        meta = _put(newest.loaded, target)
+        return Restored(newest.commit.step, meta, newest.commit, (*found, *newest.fell_back))
 
     def close(self) -> None:
         """Waits for the saves in flight, and for the removal of what they replaced."""
         self.fence()
         self._line.close()
+
+    def _recall(self, target: Target, newest: Commit | None) -> Restored | tuple[str, ...]:
+        if self._world.size > 1 and self._world.group is None:  # what one rank has in memory the others must be given
+            return ()
+        found = recall(self._slabs, self._world, target.describe, run=self._run, newest=newest)
+        if found is None:
+            return ()
+        if not isinstance(found, Recalled):
+            return (f"memory: {found['error']}",)
+        meta, step = _put(found.loaded, target), found.loaded.manifest.step
+        return Restored(step, meta, newest, is_from_memory=True, metric=found.metric)
 
     def _begin(
         self,
@@ -154,16 +213,7 @@ class Checkpointer:
         *,
         may_drop: bool,
     ) -> None:
-        header = Header(
-            run=self._run,
-            step=pending.step,
-            created=self._clock(),
-            meta=check_meta(meta),
-            optimizer=state.optimizer,
-            values=state.values,
-            aliases=state.aliases,
-            metric=metric if metric is not None and isfinite(metric) else None,
-        )
+        header = self._header(pending.step, state, meta, metric)
         layouts, plan = self._plan(state)
         pending.size_bytes = plan.size_bytes
         self._stager.settle()
@@ -171,19 +221,48 @@ class Checkpointer:
         if slab is None:
             save.give_way()
             return
+        copying = self._copy(slab, state, layouts, plan)
+        self._copying = pending, copying
+        self._stager.then(partial(self._seal, slab, copying, self._moment(header, plan)))
+        self._line.put(Job(slab, partial(save.run, header, layouts, plan, copying), save.supersede, may_drop))
+
+    def _copy(self, slab: Slab, state: State, layouts: Mapping[str, Layout], plan: Plan) -> Copying:
         try:
             slab.fit(plan, layouts, self._world.rank, pinned=_is_on_gpu(state))
-            copying = self._stager.copy(slab, state.tensors, at_once=state.fluid)
+            return self._stager.copy(slab, state.tensors, at_once=state.fluid)
         except BaseException:
             self._line.give_back(slab)
             raise
-        self._copying = pending, copying
-        work = lambda done: save.run(header, layouts, plan, copying, done)  # noqa: E731
-        self._line.put(Job(slab, work, save.supersede, may_drop))
+
+    def _header(self, step: int, state: State, meta: Mapping[str, Any], metric: float | None) -> Header:
+        return Header(
+            run=self._run,
+            step=step,
+            created=self._clock(),
+            meta=check_meta(meta),
+            optimizer=state.optimizer,
+            values=state.values,
+            aliases=state.aliases,
+            metric=metric if metric is not None and isfinite(metric) else None,
+        )
+
+    def _moment(self, header: Header, plan: Plan) -> Moment:
+        return Moment(self._token, self._world.rank, self._world.size, plan.digest, header)
 
     def _ready(self, slab: Slab, plan: Plan, layouts: Mapping[str, Layout], state: State) -> None:
         try:
             slab.fit(plan, layouts, self._world.rank, pinned=_is_on_gpu(state))
+        finally:
+            self._line.give_back(slab)
+
+    def _seal(self, slab: Slab, copying: Copying, moment: Moment) -> None:
+        with suppress(CheckpointError, ValueError):  # torn, or no manifest can say it: who saves hears of it
+            copying.wait()
+            slab.seal(moment)
+
+    def _seal_and_give_back(self, slab: Slab, copying: Copying, moment: Moment) -> None:
+        try:
+            self._seal(slab, copying, moment)
         finally:
             self._line.give_back(slab)
 
@@ -214,6 +293,12 @@ class Checkpointer:
         if not self._has_swept:
             sweep(self._storage, self._token, head)
             self._has_swept = True
+
+
+def _put(loaded: Loaded, target: Target) -> dict[str, Any]:
+    loaded.apply()
+    target.install(loaded.manifest)
+    return loaded.manifest.meta
 
 
 def _is_on_gpu(state: State) -> bool:

@@ -1,6 +1,6 @@
 """Reading the bytes that this rank needs, each block checked before anything is made of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ktrain.checkpoints.dtypes import ITEM_BYTES
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry
-from ktrain.checkpoints.read import check_blocks, read_blocks
-from ktrain.storage import Data, Storage
+from ktrain.checkpoints.read import DamagedError, Readable, check_blocks, read_blocks
+from ktrain.storage import Data
 from ktrain_trainer.checkpoint.reads import Read, Wanted, plan_reads
 from ktrain_trainer.checkpoint.world import World
 
@@ -25,10 +25,19 @@ _WINDOW: Final = 4  # messages on their way before the oldest is waited for
 class Fetch:
     """The wanted parts as new tensors in host memory. Call `read`, and when all ranks have, `pass_on`, then `tensors`."""
 
-    def __init__(self, storage: Storage, manifest: Manifest, wanted: Mapping[str, Wanted], world: World) -> None:
+    def __init__(
+        self,
+        storage: Readable,
+        manifest: Manifest,
+        wanted: Mapping[str, Wanted],
+        world: World,
+        *,
+        readers: Sequence[int] | None = None,
+    ) -> None:
+        """readers: by object, where only one rank can read it."""
         self._storage, self._manifest, self._wanted, self._world = storage, manifest, wanted, world
         self._targets = {name: np.empty(it.box.size, _NUMPY[ITEM_BYTES[it.entry.dtype]]) for name, it in wanted.items()}
-        self._reads = plan_reads(manifest, wanted, self._targets)
+        self._reads = plan_reads(manifest, wanted, self._targets, readers=readers)
         self._to_pass: dict[Read, Data] = {}
 
     def read(self) -> None:
@@ -40,8 +49,12 @@ class Fetch:
                     self._to_pass[read] = data
 
     def pass_on(self) -> None:
-        """Gives the others what they want of it, and takes what they have read: each byte leaves the storage once."""
+        """Gives the others what they want of it, and takes what they have read: each byte leaves the storage once.
+
+        DamagedError for what was garbled on its way; to the end all the same, for the others wait for what is ours.
+        """
         sent: list[dist.Work] = []
+        damage: DamagedError | None = None
         for read in self._reads:
             if len(read.ranks) == 1:
                 continue
@@ -51,10 +64,13 @@ class Fetch:
             else:
                 data = torch.empty(read.size_bytes, dtype=torch.uint8)
                 dist.recv(data, read.reader, group=self._world.group)
-                view = data.numpy().data
-                check_blocks(self._storage.url, self._object(read), read.begin, view)
-                _place(read, view)
+                try:
+                    self._take(read, data.numpy().data)
+                except DamagedError as error:
+                    damage = error
         self._drain(sent, 0)
+        if damage:
+            raise damage
 
     def tensors(self) -> dict[str, Tensor]:
         """What was fetched."""
@@ -64,6 +80,10 @@ class Fetch:
         data = read_blocks(self._storage, self._object(read), read.begin, read.end)
         _place(read, data)
         return data
+
+    def _take(self, read: Read, data: memoryview) -> None:
+        check_blocks(self._storage.url, self._object(read), read.begin, data)
+        _place(read, data)
 
     def _send(self, read: Read) -> Iterator[dist.Work]:
         data = torch.frombuffer(bytearray(self._to_pass.pop(read)), dtype=torch.uint8)

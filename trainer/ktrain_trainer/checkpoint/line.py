@@ -1,15 +1,12 @@
 """Saves in the background: one at a time, in order; one waits, which is the newest or one that must not be dropped."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from ktrain.errors import CheckpointError
 from ktrain_trainer.checkpoint.staging import Slab
-
-SLABS: Final = 2  # one that is being uploaded, one for the next save
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +22,15 @@ class Job:
 class Line:
     """One thread, as long as there is something to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, slabs: Iterable[Slab]) -> None:
+        """slabs: at least two, one that is being uploaded and one for the next save."""
         self._change = threading.Condition()
-        self._free: list[Slab] = []
-        self._count = 0
+        self._free = list(slabs)
         self._waiting: Job | None = None
         self._is_running = False
 
     def take_slab(self, *, may_drop: bool = True) -> Slab | None:
-        """Memory for the next save; a save that still waits for its turn is dropped for it.
+        """The memory that is worth the least, for the next save; a save that still waits for its turn is dropped for it.
 
         None where the one that waits must not be dropped and the next one may be; where neither may, the next one waits
         until that one's turn has come. CheckpointError when storage has not let go of any memory: it hangs in the middle of
@@ -41,13 +38,18 @@ class Line:
         """
         if not self._make_way(may_drop=may_drop):
             return None
+        if slab := self.take_free():
+            return slab
+        raise CheckpointError("storage hangs, and the copies of earlier saves are still in its hands")
+
+    def take_free(self) -> Slab | None:
+        """The same, without dropping anything for it."""
         with self._change:
             if not self._free:
-                if self._count == SLABS:
-                    raise CheckpointError("storage hangs, and the copies of earlier saves are still in its hands")
-                self._count += 1
-                return Slab()
-            return self._free.pop()
+                return None
+            slab = min(self._free, key=lambda slab: slab.worth)
+            self._free.remove(slab)
+            return slab
 
     def give_back(self, slab: Slab) -> None:
         """The slab may be used again."""

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import torch
 from torch import Tensor
 
 from ktrain.checkpoints.manifest import Manifest
-from ktrain.checkpoints.read import DamagedError, read_manifest
+from ktrain.checkpoints.read import DamagedError, Readable, read_manifest
 from ktrain.errors import CheckpointError, CheckpointMismatchError, KtrainError, PeerLostError, StorageError
 from ktrain.history import Commit, Head, read_head
 from ktrain.history.model import decode_head, encode_head
@@ -27,17 +28,36 @@ _KINDS: Final[tuple[type[KtrainError], ...]] = (CheckpointMismatchError, Damaged
 class Loaded:
     """A whole checkpoint in scratch memory, and the tensors it belongs into."""
 
-    commit: Commit
     manifest: Manifest
     targets: Mapping[str, Tensor]
     scratch: Mapping[str, Tensor]
-    fell_back: tuple[str, ...]
 
     def apply(self) -> None:
         """Copies it into the targets."""
         for name, tensor in self.targets.items():
             local_part(tensor)[0].copy_(self.scratch[name])
 
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest commit that is whole, and why newer ones were passed over."""
+
+    commit: Commit
+    loaded: Loaded
+    fell_back: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one checkpoint's objects are."""
+
+    place: Readable
+    manifest: Callable[[], Manifest]
+    readers: Sequence[int] | None = None  # by object, where only one rank can read it
+
+
+Failure = Mapping[str, Any]
+"""What every rank knows of one that failed: kind and error."""
 
 Describe = Callable[[Manifest], Mapping[str, Tensor]]
 """From a manifest to the tensors to fill, by name; raises CheckpointMismatchError when they cannot be."""
@@ -66,41 +86,48 @@ def shared_head(storage: Storage, world: World) -> Head | None:
 
 def load_newest(
     storage: Storage, commits: Sequence[Commit], world: World, describe: Describe, *, may_cast: bool = False
-) -> Loaded:
+) -> Found:
     """Tries commits from the last to the first; damage on any rank makes all ranks go on to the next."""
     fell_back: list[str] = []
     for commit in reversed(commits):
-        attempt = _Attempt(storage, commit, world)
-        failure = _jointly(lambda: attempt.read(describe, may_cast=may_cast), world)  # noqa: B023  -- called at once
-        if failure is None and world.group is not None:
-            failure = _jointly(attempt.fetched.pass_on, world)
-        if failure is None:
-            return Loaded(commit, attempt.manifest, attempt.targets, attempt.fetched.tensors(), tuple(fell_back))
-        if failure["kind"] != DamagedError.__name__:
-            _raise(failure)
-        fell_back.append(f"step {commit.step}: {failure['error']}")
+        source = Source(storage, partial(read_manifest, storage, commit))
+        loaded = load(source, world, describe, may_cast=may_cast)
+        if isinstance(loaded, Loaded):
+            return Found(commit, loaded, tuple(fell_back))
+        if loaded["kind"] != DamagedError.__name__:
+            _raise(loaded)
+        fell_back.append(f"step {commit.step}: {loaded['error']}")
     reasons = "; ".join(fell_back)
     raise CheckpointError(f"{storage.url}: none of {len(commits)} checkpoints is whole: {reasons}")
 
 
+def load(source: Source, world: World, describe: Describe, *, may_cast: bool = False) -> Loaded | Failure:
+    """One checkpoint into scratch memory; on all ranks, or the same failure on all of them."""
+    attempt = _Attempt(source, world)
+    failure = _jointly(lambda: attempt.read(describe, may_cast=may_cast), world)
+    if failure is None and world.group is not None:
+        failure = _jointly(attempt.fetched.pass_on, world)
+    return failure or Loaded(attempt.manifest, attempt.targets, attempt.fetched.tensors())
+
+
 class _Attempt:
-    """One commit on its way into scratch memory."""
+    """One checkpoint on its way into scratch memory."""
 
     manifest: Manifest
     targets: Mapping[str, Tensor]
     fetched: Fetch
 
-    def __init__(self, storage: Storage, commit: Commit, world: World) -> None:
-        self._storage, self._commit, self._world = storage, commit, world
+    def __init__(self, source: Source, world: World) -> None:
+        self._source, self._world = source, world
 
     def read(self, describe: Describe, *, may_cast: bool) -> None:
-        self.manifest = manifest = read_manifest(self._storage, self._commit)
+        self.manifest = manifest = self._source.manifest()
         self.targets = describe(manifest)
         wanted = {
             name: _wanted(manifest, name, tensor, self._world, may_cast=may_cast)
             for name, tensor in self.targets.items()
         }
-        self.fetched = Fetch(self._storage, manifest, wanted, self._world)
+        self.fetched = Fetch(self._source.place, manifest, wanted, self._world, readers=self._source.readers)
         self.fetched.read()
 
 
@@ -122,7 +149,7 @@ def _wanted(manifest: Manifest, name: str, tensor: Tensor, world: World, *, may_
     return Wanted(entry, local_part(tensor)[1], ranks)
 
 
-def _jointly(act: Callable[[], None], world: World) -> dict[str, Any] | None:
+def _jointly(act: Callable[[], None], world: World) -> Failure | None:
     """None when all ranks succeeded, else the same failure on all of them."""
     base = world.next_base("restore")
     error: KtrainError | None = None
@@ -141,7 +168,7 @@ def _jointly(act: Callable[[], None], world: World) -> dict[str, Any] | None:
     kinds = ("CheckpointMismatchError", "StorageError", "CheckpointError", "DamagedError")
     with reaching_peers():
         key = next(f"{base}/{kind}" for kind in kinds if world.store.check([f"{base}/{kind}"]))
-    failure: dict[str, Any] = get_json(world.store, key)
+    failure: Failure = get_json(world.store, key)
     return failure
 
 
@@ -149,6 +176,6 @@ def _kind(error: KtrainError) -> str:
     return next(kind.__name__ for kind in _KINDS if isinstance(error, kind))
 
 
-def _raise(failure: Mapping[str, Any]) -> NoReturn:
+def _raise(failure: Failure) -> NoReturn:
     kinds = {kind.__name__: kind for kind in _KINDS}
     raise kinds.get(failure["kind"], StorageError)(failure["error"])

@@ -1,7 +1,7 @@
 """What must be read of a checkpoint's objects, and by which rank: what several ranks need, one reads for all of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ktrain.checkpoints.boxes import Box, intersect
 from ktrain.checkpoints.dtypes import ITEM_BYTES
 from ktrain.checkpoints.manifest import Chunk, Manifest, TensorEntry
+from ktrain.errors import CheckpointError
 
 Ranks = tuple[int, ...]
 
@@ -53,8 +54,17 @@ class Read:
         return self.end - self.begin
 
 
-def plan_reads(manifest: Manifest, wanted: Mapping[str, Wanted], targets: Mapping[str, NDArray[Any]]) -> list[Read]:
-    """All reads whose bytes this rank wants, in the same order, and with the same reader, on all ranks that want them."""
+def plan_reads(
+    manifest: Manifest,
+    wanted: Mapping[str, Wanted],
+    targets: Mapping[str, NDArray[Any]],
+    *,
+    readers: Sequence[int] | None = None,
+) -> list[Read]:
+    """All reads whose bytes this rank wants, in the same order, and with the same reader, on all ranks that want them.
+
+    readers: by object, where only one rank can read it.
+    """
     moves: dict[tuple[Ranks, int], list[Move]] = defaultdict(list)
     for name, want in wanted.items():
         for chunk in want.entry.chunks:
@@ -65,7 +75,9 @@ def plan_reads(manifest: Manifest, wanted: Mapping[str, Wanted], targets: Mappin
     for ranks, index in sorted(moves):
         for begin, end, inside in _runs(manifest, index, moves[ranks, index]):
             # In turn, not by load: that would depend on what else a rank wants, and the others do not know it.
-            reader = ranks[count[ranks] % len(ranks)]
+            reader = readers[index] if readers else ranks[count[ranks] % len(ranks)]
+            if reader not in ranks:  # it would not know that others wait for it
+                raise CheckpointError(f"rank {reader} alone has {manifest.objects[index].key}, and wants nothing of it")
             count[ranks] += 1
             reads.append(Read(index, begin, end, ranks, reader, tuple(inside)))
     return reads

@@ -1,6 +1,5 @@
 """One save: staged bytes become objects, a manifest and a commit, in a background thread."""
 
-import json
 import logging
 import threading
 import time
@@ -9,25 +8,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ktrain.checkpoints.commit import commit_manifest
-from ktrain.checkpoints.manifest import (
-    FORMAT,
-    Chunk,
-    Manifest,
-    ObjectEntry,
-    TensorEntry,
-    block_checksums,
-)
+from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums
 from ktrain.checkpoints.retention import Retention
 from ktrain.errors import CheckpointError, KtrainError, SupersededError
 from ktrain.history import Commit, Head, Token
 from ktrain.storage import Storage
+from ktrain_trainer.checkpoint.entries import make_manifest, tensor_entries
 from ktrain_trainer.checkpoint.exchange import Exchange
+from ktrain_trainer.checkpoint.header import Header
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
 from ktrain_trainer.checkpoint.staging import Copying, Staged
 from ktrain_trainer.checkpoint.upload import upload
 from ktrain_trainer.checkpoint.world import World
 
-MAX_DEPTH: Final = 100
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -39,20 +32,6 @@ class Options:
     block_bytes: int = 1 << 20
     deadline_seconds: float = 600
     uploads: int = 16  # objects at a time, for each rank
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the manifest says beside tensors."""
-
-    run: str
-    step: int
-    created: float
-    meta: dict[str, Any]
-    optimizer: dict[str, Any] | None
-    values: dict[str, Any]
-    aliases: dict[str, str]
-    metric: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,55 +182,15 @@ class Save:
             _LOG.warning("old checkpoints not removed: %s", error)
 
 
-def check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the trainer's document, as JSON would give it back; CheckpointError when it is none."""
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(meta, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"the checkpoint's meta must be plain JSON: {error}") from error
-    if _depth(copy, MAX_DEPTH + 1) > MAX_DEPTH:  # what reads manifests goes not much deeper
-        raise CheckpointError(f"the checkpoint's meta is nested more than {MAX_DEPTH} levels deep")
-    return copy
-
-
-def _depth(value: Any, most: int) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max((_depth(it, most - 1) for it in inner), default=0) if most else 1
-
-
 def _manifest(
     place: Place, header: Header, layouts: Mapping[str, Layout], plan: Plan, checksums: list[list[list[str]]]
 ) -> Manifest:
     by_rank = [iter(of_rank) for of_rank in checksums]
-    objects = tuple(_entry(place, item, next(by_rank[item.rank])) for item in plan.objects)
-    return Manifest(
-        format=FORMAT,
-        run=header.run,
-        attempt=place.token.attempt,
-        epoch=place.token.epoch,
-        step=header.step,
-        created=header.created,
-        world_size=place.world.size,
-        meta=header.meta,
-        optimizer=header.optimizer,
-        values=header.values,
-        aliases=header.aliases,
-        objects=objects,
-        tensors=_tensors(layouts, plan),
-    )
+    objects = [_entry(place, item, next(by_rank[item.rank])) for item in plan.objects]
+    tensors = tensor_entries(layouts, plan)
+    return make_manifest(place.token, header, world_size=place.world.size, objects=objects, tensors=tensors)
 
 
 def _entry(place: Place, item: ObjectPlan, checksums: list[str]) -> ObjectEntry:
     key = f"{place.folder}/{item.file_name}"
     return ObjectEntry(key, item.size_bytes, place.options.block_bytes, tuple(checksums))
-
-
-def _tensors(layouts: Mapping[str, Layout], plan: Plan) -> dict[str, TensorEntry]:
-    chunks: dict[str, list[Chunk]] = {name: [] for name in layouts}
-    for index, item in enumerate(plan.objects):
-        for slot in item.slots:
-            chunks[slot.name].append(Chunk(slot.box.offset, slot.box.size, index, slot.begin, slot.end))
-    return {
-        name: TensorEntry(layout.dtype, layout.shape, tuple(sorted(chunks[name], key=lambda chunk: chunk.offset)))
-        for name, layout in layouts.items()
-    }

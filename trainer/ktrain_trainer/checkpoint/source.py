@@ -29,9 +29,9 @@ def init_from(
     storage = _run_of(opener(url), url)
     head = shared_head(storage, world)
     commits = _chosen(head.commits if head else (), url, step)
-    loaded = load_newest(storage, commits, world, Target(model).describe_model, may_cast=True)
-    loaded.apply()
-    return loaded.commit
+    found = load_newest(storage, commits, world, Target(model).describe_model, may_cast=True)
+    found.loaded.apply()
+    return found.commit
 
 
 def _run_of(storage: Storage, url: str) -> Storage:

@@ -1,5 +1,6 @@
 """The copy in host memory that an upload reads while training goes on: made once per save, in memory that is reused."""
 
+import logging
 import mmap
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from ktrain.checkpoints.boxes import Box
 from ktrain.errors import CheckpointError
+from ktrain_trainer.checkpoint.cell import Cell
+from ktrain_trainer.checkpoint.kept import Moment, write_moment, write_share
 from ktrain_trainer.checkpoint.plan import Layout, ObjectPlan, Plan
 from ktrain_trainer.checkpoint.sharding import local_part
 
+_LOG: Final = logging.getLogger(__name__)
 _ALIGNED: Final = 64  # where an object begins: good for copies, and a multiple of every dtype's size
 
 
@@ -40,23 +44,32 @@ _Pairs = tuple[list[Tensor], list[Tensor]]
 
 
 class Slab:
-    """Memory for one rank's share of a checkpoint; pinned where tensors come from a GPU."""
+    """Memory for one rank's share of a checkpoint; pinned where tensors come from a GPU.
 
-    def __init__(self) -> None:
+    With a cell it is a launcher's, and a copy in it outlives this process once it is sealed.
+    """
+
+    def __init__(self, cell: Cell | None = None) -> None:
+        self.cell = cell
+        self.worth = -1  # the step of the copy that would be lost
         self._bytes = torch.empty(0, dtype=torch.uint8)
         self._digest = ""
         self._targets: tuple[_Target, ...] = ()
         self.staged: tuple[Staged, ...] = ()
 
     def fit(self, plan: Plan, layouts: Mapping[str, Layout], rank: int, *, pinned: bool) -> None:
-        """Makes room for a plan's objects; allocates only when it needs more than before."""
+        """Makes room for a plan's objects; allocates only when it needs more than before, or other memory of a launcher's."""
         if plan.digest == self._digest:
             return
         share = [item for item in plan.objects if item.rank == rank]
         begins, size = _offsets(share)
-        if size > len(self._bytes):
-            self._bytes = torch.empty(0, dtype=torch.uint8)  # the old goes before the new comes
-            self._bytes = _allocate(size, pinned=pinned)
+        if self.cell or size > len(self._bytes):
+            self._bytes, self.staged, self._targets = torch.empty(0, dtype=torch.uint8), (), ()  # the old goes first
+            self._bytes = (
+                _keep(self.cell, size, write_share(plan, layouts, rank, begins), pinned=pinned)
+                if self.cell
+                else _allocate(size, pinned=pinned)
+            )
         parts = [self._bytes[begin : begin + item.size_bytes] for begin, item in zip(begins, share, strict=True)]
         self.staged = tuple(Staged(item, part.numpy().data) for item, part in zip(share, parts, strict=True))
         self._targets = tuple(
@@ -65,6 +78,18 @@ class Slab:
             for slot in item.slots
         )
         self._digest = plan.digest
+
+    def clear(self) -> None:
+        """Before a copy begins."""
+        self.worth = -1
+        if self.cell:
+            self.cell.clear()
+
+    def seal(self, moment: Moment) -> None:
+        """The copy is whole: a launcher's memory keeps it."""
+        if self.cell:
+            self.cell.seal(write_moment(moment))
+            self.worth = moment.header.step
 
     def pairs(self, tensors: Mapping[str, Tensor], names: Collection[str]) -> "_Pairs":
         """Where the named tensors' parts go, and the parts."""
@@ -118,11 +143,12 @@ class Stager:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "ktrain-stage")
-        self._allocating: Future[None] | None = None
+        self._begun: list[Future[None]] = []  # what must be over before the next copy begins
         self._stream: Any = None
 
     def copy(self, slab: Slab, tensors: Mapping[str, Tensor], *, at_once: Collection[str]) -> Copying:
         """Begins a copy of everything; those named `at_once` are in the slab when this returns."""
+        slab.clear()
         _copy(*slab.pairs(tensors, at_once))
         views, parts = slab.pairs(tensors, later := tensors.keys() - set(at_once))
         if any(part.is_cuda for part in parts):
@@ -132,15 +158,14 @@ class Stager:
         future = self._pool.submit(_copy, views, parts)
         return Copying(slab, _locals(tensors, later), future.result, lambda: _done(future))
 
-    def allocate(self, fit: Callable[[], None]) -> None:
-        """Makes a slab ready beside the training."""
-        self._allocating = self._pool.submit(fit)
+    def then(self, act: Callable[[], None]) -> None:
+        """Beside the training, after the copies that have begun."""
+        self._begun.append(self._pool.submit(act))
 
     def settle(self) -> None:
-        """Waits for what `allocate` began; raises what made it fail."""
-        if self._allocating:
-            begun, self._allocating = self._allocating, None
-            begun.result()
+        """Waits for what `then` was given; raises what made it fail."""
+        while self._begun:
+            self._begun.pop(0).result()
 
     def _copy_on_stream(
         self, slab: Slab, tensors: Mapping[str, Tensor], views: list[Tensor], parts: list[Tensor]
@@ -161,6 +186,24 @@ def _offsets(share: Sequence[ObjectPlan]) -> tuple[list[int], int]:
         begins.append(at)
         at += -(-item.size_bytes // _ALIGNED) * _ALIGNED
     return begins, at
+
+
+def _keep(cell: Cell, size: int, text: bytes, *, pinned: bool) -> Tensor:
+    memory = cell.map(size, text)
+    if not size:
+        return torch.empty(0, dtype=torch.uint8)
+    data = torch.frombuffer(memory, dtype=torch.uint8)
+    if cell.held() is None:
+        data.zero_()
+    if pinned:
+        _pin(data)
+    return data
+
+
+def _pin(data: Tensor) -> None:
+    """Memory that is there already; it is let go with the process, or with the device's context."""
+    if code := torch.cuda.cudart().cudaHostRegister(data.data_ptr(), data.nbytes, 0):  # type: ignore[no-untyped-call]
+        _LOG.warning("the launcher's memory cannot be pinned (CUDA error %s): copies from the GPU are slower", code)
 
 
 def _allocate(size: int, *, pinned: bool) -> Tensor:

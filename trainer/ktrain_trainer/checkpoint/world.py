@@ -89,6 +89,25 @@ def reaching_peers() -> Iterator[None]:
         raise PeerLostError(f"the store that the ranks share cannot be reached: {error}") from error
 
 
+def decide(world: World, what: str, own: Any, choose: Callable[[list[Any]], Any], *, seconds: float) -> Any:
+    """What rank 0 chooses by what all ranks say, in rank order; JSON, the same on all of them."""
+    base = world.next_base(what)
+    if world.store is None:
+        return choose([own])
+    deadline = time.monotonic() + seconds
+    set_json(world.store, f"{base}/{world.rank}", own)
+    if world.rank == 0:
+        said = [_await(world.store, f"{base}/{rank}", deadline) for rank in range(world.size)]
+        set_json(world.store, f"{base}/choice", choose(said))
+    return _await(world.store, f"{base}/choice", deadline)
+
+
+def _await(store: Store, key: str, deadline: float) -> Any:
+    if wait_for_key(store, [key], deadline=deadline) is None:
+        raise PeerLostError(f"not all ranks took part in what they decide together: {key} is missing")
+    return get_json(store, key)
+
+
 def wait_for_key(store: Store, keys: list[str], *, deadline: float) -> str | None:
     """The first of the keys that exists, None after the deadline.
 

@@ -36,7 +36,7 @@ class Sharded:
         self._fsdp: FSDPModule = model  # type: ignore[assignment]  # fully_shard swaps the class
         self._params = [param for param in model.parameters() if param.requires_grad]
         self._buffers = Buffers(model, world.control)
-        self._votes = torch.zeros(3, dtype=torch.float64)
+        self._votes = torch.zeros(4, dtype=torch.float64)
         self._work: Any = None
 
     def begin(self) -> None:
@@ -52,7 +52,7 @@ class Sharded:
         yield
 
     def vote(self, votes: Votes) -> None:
-        self._votes = torch.tensor([votes.weight, votes.stop, votes.save], dtype=torch.float64)
+        self._votes = torch.tensor([votes.weight, votes.stop, votes.save, votes.remember], dtype=torch.float64)
         self._work = dist.all_reduce(self._votes, group=self._world.control, async_op=True)
 
     def reduce(self) -> Votes:
