@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import boto3
@@ -103,7 +104,7 @@ class TorchSave(Way):
         self.config = TransferConfig(multipart_chunksize=PART_BYTES, max_concurrency=16)
 
     def save(self, step: int) -> IsDurable:
-        full = _map(self.state, lambda it: it.full_tensor() if isinstance(it, DTensor) else it)
+        full = _map(self.state, _whole)
         if self.rank == 0:
             file = io.BytesIO()
             torch.save(full, file)
@@ -117,6 +118,43 @@ class TorchSave(Way):
         self.client.download_fileobj(BUCKET, f"torch/{step}.pt", file, Config=self.config)
         file.seek(0)
         _fill(self.state, torch.load(file, weights_only=True))
+
+
+class Lightning(TorchSave):
+    """What Fabric and the Trainer do with a sharded model unless told otherwise: gather, and their own writer through fsspec."""
+
+    def save(self, step: int) -> IsDurable:
+        full = _map(self.state, _whole)
+        if self.rank == 0:
+            self.io.save_checkpoint(full, f"s3://{BUCKET}/lightning/{step}.ckpt")
+        dist.barrier()
+        return lambda: True
+
+    def restore(self, step: int) -> None:
+        _fill(self.state, self.io.load_checkpoint(f"s3://{BUCKET}/lightning/{step}.ckpt"))
+
+    @property
+    def io(self) -> Any:
+        """Lightning's own."""
+        from lightning.fabric.plugins.io import TorchCheckpointIO
+
+        return TorchCheckpointIO()
+
+
+class Accelerate(TorchSave):
+    """It writes to a folder (here in memory); what follows is what its users write: boto3's managed upload."""
+
+    def save(self, step: int) -> IsDurable:
+        from accelerate.utils import save
+
+        full = _map(self.state, _whole)
+        if self.rank == 0:
+            file = Path(f"/dev/shm/accelerate-{os.getpid()}.pt")
+            save(full, str(file), safe_serialization=False)
+            self.client.upload_file(str(file), BUCKET, f"torch/{step}.pt", Config=self.config)
+            file.unlink()
+        dist.barrier()
+        return lambda: True
 
 
 class Dcp(Way):
@@ -193,6 +231,8 @@ WAYS: Final[dict[str, type[Way]]] = {
     "ktrain": Ktrain,
     "ktrain, boto3": KtrainBoto3,
     "torch.save": TorchSave,
+    "accelerate": Accelerate,
+    "lightning": Lightning,
     "dcp s3fs": Dcp,
     "dcp s3fs async": DcpAsync,
     "dcp s3tc": Connector,
@@ -211,6 +251,10 @@ def _map(tree: Any, act: Callable[[Any], Any]) -> Any:
     if isinstance(tree, list):
         return [_map(value, act) for value in tree]
     return act(tree)
+
+
+def _whole(it: Any) -> Any:
+    return it.full_tensor() if isinstance(it, DTensor) else it
 
 
 def _fill(live: Any, loaded: Any) -> None:

@@ -13,7 +13,7 @@ from _checkpoint_place import RANKS, measure
 from _harness import Row, publish
 
 OURS: Final = ("ktrain", "ktrain, boto3")
-PEERS: Final = ("torch.save", "dcp s3fs", "dcp s3tc")
+PEERS: Final = ("torch.save", "lightning", "dcp s3fs", "dcp s3tc")
 GOALS: Final = {("ktrain", "dcp s3fs"): 30.0, ("ktrain", "dcp s3tc"): 1.1}  # at least so many times a peer's MiB/s
 FETCHED: Final = 1.05  # bytes fetched for each byte of the checkpoint
 

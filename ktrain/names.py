@@ -111,6 +111,7 @@ KEY_SPEC: Final = "spec.json"
 KEY_MANIFEST: Final = "manifest.json"
 DIR_METRICS: Final = "metrics"  # JSON lines, one file per (attempt, epoch)
 DIR_STATE: Final = "state"  # verdicts, progress, timeline
+DIR_READERS: Final = "readers"  # <until, Unix seconds>-<id>/<manifest>: who reads what of the run
 DIR_TENSORBOARD: Final = "tensorboard"
 DIR_TRACKERS: Final = "state/trackers"  # one JSON per tracker that names its runs itself: mlflow.json
 DIR_WANDB: Final = "wandb"

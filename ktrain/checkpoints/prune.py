@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktrain.checkpoints.readers import keep
 from ktrain.checkpoints.retention import Retention
 from ktrain.checkpoints.tidy import remove, sweep
 from ktrain.history import Commit, Head, drop_commits, read_head
@@ -24,9 +25,9 @@ class Pruned:
         return sum(commit.size_bytes for commit in self.removed)
 
 
-def plan(head: Head, retention: Retention) -> Pruned:
+def plan(storage: Storage, head: Head, retention: Retention) -> Pruned:
     """What pruning would do."""
-    kept = retention.keep(head.commits)
+    kept = keep(storage, retention, head.commits)
     return Pruned(tuple(commit for commit in head.commits if commit not in kept), kept)
 
 

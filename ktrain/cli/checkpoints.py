@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,11 +62,13 @@ def verify(
     output: Output = Format.text,
 ) -> int:
     """Read every byte of a run's checkpoints and compare it with its checksum. Exits 1 when one is damaged."""
-    storage, head = _head(run, sets, namespace, context)
-    commits = [it for it in (head.commits if head else ()) if step is None or it.step == step]
-    if not commits:
-        raise MissingError(_none(storage, step))
-    found = [_verify(storage, commit, quiet=output is not Format.text) for commit in commits]
+    from ktrain.checkpoints.readers import reading
+
+    storage = _storage(run, sets, namespace, context)
+    with reading(storage, partial(_of_step, step)) as commits:
+        if not commits:
+            raise MissingError(_none(storage, step))
+        found = [_verify(storage, commit, quiet=output is not Format.text) for commit in commits]
     if output is not Format.text:
         show(found, output)
     return CliExit.FAILED if any(it["problems"] for it in found) else CliExit.OK
@@ -99,18 +102,19 @@ def export(
     from ktrain.checkpoints import export as act
     from ktrain.checkpoints import safetensors
     from ktrain.checkpoints.read import read_manifest
+    from ktrain.checkpoints.readers import reading
     from ktrain.units import format_bytes
 
-    storage, head = _head(run, sets, namespace, context)
-    commit = next((it for it in reversed(head.commits if head else ()) if step is None or it.step == step), None)
-    if commit is None:
-        raise MissingError(_none(storage, step))
-    manifest = read_manifest(storage, commit)
-    wanted = safetensors.weights(manifest, average=weights is Weights.ema, strip=strip)
-    parts = safetensors.layout(manifest, wanted, most_bytes=int(max_shard * 1e9))
-    is_shown = output is Format.text
-    with _Progress(f"step {commit.step}", act.wanted_bytes(manifest, parts), is_shown=is_shown) as progress:
-        act.export(storage, manifest, parts, out, on_bytes=progress.add)
+    storage, is_shown = _storage(run, sets, namespace, context), output is Format.text
+    with reading(storage, lambda head: _of_step(step, head)[-1:]) as commits:
+        if not commits:
+            raise MissingError(_none(storage, step))
+        commit = commits[0]
+        manifest = read_manifest(storage, commit)
+        wanted = safetensors.weights(manifest, average=weights is Weights.ema, strip=strip)
+        parts = safetensors.layout(manifest, wanted, most_bytes=int(max_shard * 1e9))
+        with _Progress(f"step {commit.step}", act.wanted_bytes(manifest, parts), is_shown=is_shown) as progress:
+            act.export(storage, manifest, parts, out, on_bytes=progress.add)
     files = [str(out / part.name) for part in parts]
     if not is_shown:
         show(
@@ -145,7 +149,7 @@ def prune(
     if head is None or not head.commits:
         say(f"{storage.url} has no checkpoint; there is nothing to prune")
         return CliExit.OK
-    wanted = plan(head, Retention(keep, best, "max" if higher else "min"))
+    wanted = plan(storage, head, Retention(keep, best, "max" if higher else "min"))
     steps = ", ".join(str(commit.step) for commit in wanted.removed) or "none"
     say(f"{storage.url}\n  goes   {steps} ({format_bytes(wanted.freed_bytes)})\n  stays  "
         + ", ".join(str(commit.step) for commit in wanted.kept))  # fmt: skip
@@ -187,11 +191,20 @@ def _head(
     source: str, sets: list[str] | None, namespace: str | None, context: str | None
 ) -> "tuple[Storage, Head | None]":
     from ktrain.history import read_head
+
+    storage = _storage(source, sets, namespace, context)
+    return storage, read_head(storage)
+
+
+def _storage(source: str, sets: list[str] | None, namespace: str | None, context: str | None) -> "Storage":
     from ktrain.named import find_run
 
     is_here = "/" in source or "://" in source or Path(source).exists()
-    storage = find_run(source, sets or ())[0] if is_here else _in_cluster(source, namespace, context)
-    return storage, read_head(storage)
+    return find_run(source, sets or ())[0] if is_here else _in_cluster(source, namespace, context)
+
+
+def _of_step(step: int | None, head: "Head | None") -> "list[Commit]":
+    return [it for it in (head.commits if head else ()) if step is None or it.step == step]
 
 
 def _none(storage: "Storage", step: int | None) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ktrain.history import read_head
+from ktrain.history import Commit, read_head
 from ktrain.storage import open_storage
+from ktrain_trainer.checkpoint.recall import _choose
 from tests.checkpoint.models import reference
 from tests.ranks import run_ranks, values
 
@@ -42,6 +43,30 @@ def found(
     for state, step, *_ in told:
         assert state == (reference(step) if step else state)
     return [tuple(rest) for _, *rest in told]
+
+
+OLD, MIDDLE, NEW = [3, 2, 1, "d"], [4, 2, 1, "d"], [5, 2, 1, "d"]
+
+
+@pytest.mark.parametrize(
+    ("said", "newest", "chosen"),
+    [
+        ([[OLD, MIDDLE], [MIDDLE, NEW]], None, MIDDLE),
+        ([[OLD, MIDDLE], [NEW]], None, None),
+        ([[], []], None, None),
+        ([[OLD, NEW], [NEW, OLD]], (5, 2), NEW),
+        ([[OLD], [OLD]], (4, 2), None),
+        ([[NEW], [NEW]], (4, 3), None),  # a later epoch has committed less: its history is the one that counts
+        ([[NEW, [9, 1, 1, "d"]], [NEW, [9, 1, 1, "d"]]], (4, 2), NEW),
+        ([[[5, 2, 1, "d"]], [[5, 2, 1, "another plan"]]], None, None),
+    ],
+)
+def test_the_newest_that_all_have_and_that_storage_does_not_contradict(
+    said: list[list[list[Any]]], newest: tuple[int, int] | None, chosen: list[Any] | None
+) -> None:
+    commit = Commit(newest[0], "m", "0" * 64, 1, newest[1], 1, 0.0) if newest else None
+    found = _choose(said, newest=commit)
+    assert (list(found) if found else None) == chosen
 
 
 @pytest.mark.parametrize("mode", ["plain", "fsdp"])

@@ -45,7 +45,7 @@ def test_every_damage_is_found(tmp_path: Path, damage: Damage) -> None:
 def test_pruning_leaves_the_newest_and_what_it_leaves_is_restored(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     save_steps(storage, 1, 2, 3)
-    wanted = plan(head_of(storage), Retention(1))
+    wanted = plan(storage, head_of(storage), Retention(1))
     done = prune(storage, wanted)
     assert [it.step for it in done.removed] == [1, 2]
     assert [it.step for it in head_of(storage).commits] == [3]
@@ -58,14 +58,14 @@ def test_the_best_stay_when_asked_for(tmp_path: Path) -> None:
     save_steps(storage, 1, 2, 3)
     head = head_of(storage)
     scored = replace(head, commits=tuple(replace(it, metric=it.step / 10) for it in head.commits))
-    assert [it.step for it in plan(scored, Retention(1, 1, "min")).kept] == [1, 3]
-    assert [it.step for it in plan(scored, Retention(1, 2, "max")).kept] == [2, 3]
+    assert [it.step for it in plan(storage, scored, Retention(1, 1, "min")).kept] == [1, 3]
+    assert [it.step for it in plan(storage, scored, Retention(1, 2, "max")).kept] == [2, 3]
 
 
 def test_a_commit_made_while_pruning_stays(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     save_steps(storage, 1, 2)
-    wanted = plan(head_of(storage), Retention(1))
+    wanted = plan(storage, head_of(storage), Retention(1))
     save_steps(storage, 4)  # by a newer epoch, after the plan was made
     done = prune(storage, wanted)
     assert [it.step for it in done.kept] == [2, 4]
@@ -85,7 +85,7 @@ def test_what_interrupted_saves_left_is_swept(tmp_path: Path) -> None:
     storage.put("a0001-e0001/step-000000009/0000-0000.bin", b"half")
     save_steps(storage, 2)
     storage.put("a0001-e0002/step-000000009/0000-0000.bin", b"of the running epoch: perhaps being written")
-    done = prune(storage, plan(head_of(storage), Retention(5)))
+    done = prune(storage, plan(storage, head_of(storage), Retention(5)))
     assert done.removed == ()
     assert [stat.key for stat in storage.list() if "000000009" in stat.key] == [
         "a0001-e0002/step-000000009/0000-0000.bin"

@@ -256,13 +256,13 @@ class Histories(RuleBasedStateMachine):
     def plans_a_pruning(self, retention: Retention) -> Pruned:
         head = read_head(self.storage)
         assert head
-        return plan(head, retention)
+        return plan(self.storage, head, retention)
 
     @rule(last=st.integers(1, 2))
     def prunes_now(self, last: int) -> None:
         head = read_head(self.storage)
         assert head
-        self._prune(plan(head, Retention(last)))
+        self._prune(plan(self.storage, head, Retention(last)))
 
     @rule(wanted=plans)
     def prune(self, wanted: Pruned) -> None:

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from ktrain.checkpoints.commit import commit_manifest
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums
+from ktrain.checkpoints.readers import keep
 from ktrain.checkpoints.retention import Retention
 from ktrain.errors import CheckpointError, KtrainError, SupersededError
 from ktrain.history import Commit, Head, Token
@@ -169,7 +171,7 @@ class Save:
             manifest,
             folder=place.folder,
             metric=header.metric,
-            keep=place.retention.keep,
+            keep=partial(keep, place.storage, place.retention),
         )
         self._exchange.publish(asdict(made))
         self._pending._settle(made, None)

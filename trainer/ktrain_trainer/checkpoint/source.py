@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from torch import nn
 
+from ktrain.checkpoints.readers import reading
 from ktrain.errors import CheckpointError, KtrainError
 from ktrain.history import Commit, current_run
 from ktrain.names import KEY_HEAD
@@ -27,9 +29,11 @@ def init_from(
     match = _AT_STEP.fullmatch(source)
     url, step = (match["url"], int(match["step"])) if match else (source, None)
     storage = _run_of(opener(url), url)
-    head = shared_head(storage, world)
-    commits = _chosen(head.commits if head else (), url, step)
-    found = load_newest(storage, commits, world, Target(model).describe_model, may_cast=True)
+    is_first = world.rank == 0
+    with reading(storage, lambda head: head.commits if head else ()) if is_first else nullcontext():
+        head = shared_head(storage, world)
+        commits = _chosen(head.commits if head else (), url, step)
+        found = load_newest(storage, commits, world, Target(model).describe_model, may_cast=True)
     found.loaded.apply()
     return found.commit
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, Final, cast
 
@@ -26,6 +27,7 @@ from ktrain.checkpoints.manifest import (
     TensorEntry,
     block_checksums,
 )
+from ktrain.checkpoints.readers import keep
 from ktrain.checkpoints.retention import Retention
 from ktrain.checkpoints.tidy import remove, sweep
 from ktrain.errors import CheckpointError
@@ -127,7 +129,7 @@ class Writer(StorageWriter):
             manifest,
             folder=self._folder,
             metric=None,
-            keep=self._retention.keep,
+            keep=partial(keep, self._place.storage, self._retention),
         )
         remove(self._place.storage, removed)
 
