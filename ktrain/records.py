@@ -28,11 +28,12 @@ class Records:
         return [record for record in self.lasting if record["kind"] == kind]
 
 
-def read_records(run_storage: Storage) -> Records:
-    """Every segment of the run; a torn or foreign line is counted and passed over."""
+def read_records(run_storage: Storage, *, last: int | None = None) -> Records:
+    """Every segment of the run, or its last ones; a torn or foreign line is counted and passed over."""
     records: list[Record] = []
     unreadable = 0
-    for stat in sorted(run_storage.list(f"{names.DIR_METRICS}/"), key=lambda stat: stat.key):
+    segments = sorted(run_storage.list(f"{names.DIR_METRICS}/"), key=lambda stat: stat.key)
+    for stat in segments[-last:] if last else segments:
         for line in run_storage.get(stat.key)[0].splitlines():
             record = _parse(line)
             if record is None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from ktrain.cluster import Cluster
 from ktrain.errors import Conflict, SpecError, StorageError, TakenError
+from ktrain.history import job_storage
 from ktrain.jobs.reach import borrow_credentials
 from ktrain.load import Loaded
 from ktrain.spec import TrainingJob
+from ktrain.storage import scoped
+from ktrain.submit import budget
 from ktrain.submit.pack import Archive, pack
 from ktrain.taken import Taken, look
 
@@ -42,7 +45,17 @@ def plan(loaded: Loaded, cluster: Cluster, *, fresh: bool, environ: MutableMappi
             f"run {taken.run[:8]} of this job is done, at step {taken.step}; raise spec.trainer.duration to train on, "
             "or begin a new run with --fresh"
         )
-    return Plan(loaded, code, taken, fresh, (*notes, *(taken.warnings if taken else ())))
+    return Plan(loaded, code, taken, fresh, (*notes, *(taken.warnings if taken else ()), *_budget(job, taken)))
+
+
+def _budget(job: TrainingJob, taken: Taken | None) -> tuple[str, ...]:
+    if not (taken and taken.run):
+        return ()
+    try:
+        found = budget.warning(job, scoped(job_storage(job), taken.run))
+    except StorageError:  # it is only told, never relied on
+        return ()
+    return (found,) if found else ()
 
 
 def check_storage(job: TrainingJob) -> None:
