@@ -36,8 +36,8 @@ def _step_seconds(records: Sequence[Record]) -> float:
     steps = [it for it in records if it["kind"] == "step"][-2:]
     if len(steps) < 2 or steps[1]["step"] <= steps[0]["step"]:
         return 0.0
-    seconds: float = steps[1]["time"] - steps[0]["time"]
-    return max(0.0, seconds / (steps[1]["step"] - steps[0]["step"]))
+    seconds: float = (steps[1]["time"] - steps[0]["time"]) / (steps[1]["step"] - steps[0]["step"])
+    return max(0.0, seconds)
 
 
 def _rounded(seconds: float) -> int:
