@@ -17,7 +17,8 @@ def command(job: TrainingJob, code: Path) -> Command:
 
 def modules(job: TrainingJob) -> list[str]:
     """Imported once for all ranks."""
-    return ["torch", "ktrain_trainer"] if job.spec.script else ["ktrain_trainer.worker"]
+    # The first optimizer that is made imports torch._dynamo: seconds for each rank, and again after each restart.
+    return ["torch._dynamo", "ktrain_trainer.script" if job.spec.script else "ktrain_trainer.worker"]
 
 
 def base_environment(job: TrainingJob, nproc: int) -> dict[str, str]:

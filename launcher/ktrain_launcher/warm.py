@@ -8,6 +8,7 @@ ended. By itself it says `{"ready": true}` and `{"pid", "returncode"}`.
 A rank that has ended stays a zombie until its launcher lets go of it: meanwhile its number is nobody else's.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -122,6 +123,7 @@ def become(word: Mapping[str, Any], *, parent: int) -> None:
     os.chdir(word["cwd"])
     _title(word["argv"])
     _reseed()
+    atexit.register(gc.unfreeze)  # objects that no collection sees look to nanobind like leaks, which it prints
 
 
 def die_with_parent(parent: int) -> None:

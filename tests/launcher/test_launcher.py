@@ -181,3 +181,14 @@ def test_a_wrong_document_is_told_with_its_place(tmp_path: Path) -> None:
     assert job.start(0).wait() == Exit.SPEC
     assert "spec.restart.inPlace" in job.output
     assert "Traceback" not in job.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_rank_need_not_import_what_all_ranks_need(tmp_path: Path, nproc: int) -> None:
+    """The warm interpreter has it: what a first step imports, each rank would import again after each restart."""
+    with gang(tmp_path, "imports.py", nproc=nproc) as job:
+        assert job.wait() == [0]
+        for rank in range(nproc):
+            (found,) = job.marks(f"imported{rank}")
+            assert len(found.split("-")) < 30, found

@@ -29,6 +29,20 @@ def test_where_there_are_no_such_files_ranks_get_none_and_it_is_told(monkeypatch
     assert said == ["no_memory_tier"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_script_goes_on_from_a_save_that_was_cut_short(tmp_path: Path, nproc: int) -> None:
+    with gang(tmp_path, "remembers.py", nproc=nproc) as job:
+        assert job.wait() == [0]
+        for rank in range(nproc):
+            assert job.marks(f"restored{rank}") == ["0", "5"]
+            assert job.marks(f"weight{rank}")[1] == "7.0"
+        head = read_head(open_storage(str(job.run)))
+        assert head is not None
+        assert [commit.step for commit in head.commits] == [5]
+        assert folders(job.run) == ["a0001-e0002/step-000000005"]
+
+
 def folders(run: Path) -> list[str]:
     return sorted(f"{it.parent.name}/{it.name}" for it in run.glob("a*-e*/step-*"))
 

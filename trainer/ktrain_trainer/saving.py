@@ -80,7 +80,7 @@ class Saving:
         if restored is None:
             return None
         self._check(restored.meta)
-        self.origin = "memory" if restored.is_from_memory else "storage"
+        self.origin = restored.origin
         for reason in restored.fell_back:
             self._journal.write("error", Progress(), message=reason)
         progress = Progress.read(restored.meta.get("progress"))

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -231,13 +232,14 @@ class ScriptCheckpoint:
         self._saved_step = -1
         self._pending: list[Pending] = []
         self._is_cold = True
-        where = run._place
+        # The launcher's memory holds one checkpoint.
+        where = replace(run._place, memory=()) if run._checkpoints else run._place
         self._checkpointer = (
             place.checkpointer(where, run._world, retention=Retention(last=keep_last)) if where.storage else None
         )
 
     def restore(self) -> bool:
-        """The newest whole commit into all parts; False when there is none."""
+        """The newest whole commit into all parts, or after a crash of ranks a newer copy in memory; False when there is neither."""
         with self._run._meter.phase("restore"):
             restored = self._checkpointer.restore(self._model, self._optimizer) if self._checkpointer else None
         if restored is None:
@@ -245,8 +247,13 @@ class ScriptCheckpoint:
         for name, part in self._parts.items():
             part.load_state_dict(restored.meta["parts"][name])
         progress, snapshot = self._run._progress, self._run._meter.snapshot
-        progress.step = self._saved_step = snapshot.restored_step = snapshot.checkpoint_step = restored.step
-        self._run._journal.write("start", progress, restored_step=restored.step, world_size=self._run.world_size)
+        progress.step = snapshot.restored_step = restored.step
+        if restored.commit:
+            self._saved_step = snapshot.checkpoint_step = restored.commit.step
+        told = {"restored_from": restored.origin, "world_size": self._run.world_size}
+        self._run._journal.write("start", progress, restored_step=restored.step, **told)
+        if not restored.is_committed:
+            self.save()
         return True
 
     def due(self) -> bool:
@@ -266,21 +273,25 @@ class ScriptCheckpoint:
         self._is_cold = False
         is_asked = self._run._vote.saves()
         if self.due() or is_asked:
-            self.save()
+            self.save(may_drop=not is_asked)
         else:
             self._settle(wait=False)
 
-    def save(self, *, wait: bool = False) -> None:
-        """All parts, as of now; in the background unless `wait`. Call it on all ranks, after the optimizer's step."""
+    def save(self, *, wait: bool = False, may_drop: bool = True) -> None:
+        """All parts, as of now; in the background unless `wait`. Call it on all ranks, after the optimizer's step.
+
+        may_drop: for a later one, where storage is slower than they come.
+        """
         if self._checkpointer is None or self._saved_step == self._run._progress.step:
             self._settle(wait=wait)
             return
         trained = self._run._meter.train_seconds
         with self._run._meter.phase("checkpoint"):
             meta = {"parts": {name: part.state_dict() for name, part in self._parts.items()}}
-            self._pending.append(self._checkpointer.save(self._run._progress.step, self._model, self._optimizer, meta))
+            step = self._run._progress.step
+            self._pending.append(self._checkpointer.save(step, self._model, self._optimizer, meta, may_drop=may_drop))
             self._pending[-1].train_seconds = trained
-            self._saved_at, self._saved_step = time.monotonic(), self._run._progress.step
+            self._saved_at, self._saved_step = time.monotonic(), step
             self._settle(wait=wait)
 
     def _settle(self, *, wait: bool) -> None:

@@ -1,5 +1,6 @@
 """What the trainer calls: save in the background, restore the newest whole checkpoint."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ from ktrain_trainer.checkpoint.state import State, collect
 from ktrain_trainer.checkpoint.target import Target
 from ktrain_trainer.checkpoint.world import World
 
+_LOG: Final = logging.getLogger(__name__)
 DEFAULT_RETENTION: Final = Retention()
 DEFAULT_OPTIONS: Final = Options()
 
@@ -46,6 +48,11 @@ class Restored:
     fell_back: tuple[str, ...] = ()  # why newer ones were passed over, the newest first
     is_from_memory: bool = False
     metric: float | None = None  # of the copy from memory
+
+    @property
+    def origin(self) -> str:
+        """For people."""
+        return "memory" if self.is_from_memory else "storage"
 
     @property
     def is_committed(self) -> bool:
@@ -75,7 +82,7 @@ class Checkpointer:
         """memory: files in memory that outlive this rank, at least two."""
         self._storage, self._token, self._world, self._run = storage, token, world, run
         self._retention, self._clock, self._options = retention, clock, options
-        self._slabs = [Slab(Cell(path)) for path in memory] or [Slab(), Slab()]
+        self._slabs = _slabs(memory)
         self._line, self._stager = Line(self._slabs), Stager()
         self._copying: tuple[Pending | None, Copying] | None = None  # that was not fenced yet
         self._overlaps = True
@@ -293,6 +300,14 @@ class Checkpointer:
         if not self._has_swept:
             sweep(self._storage, self._token, head)
             self._has_swept = True
+
+
+def _slabs(memory: Sequence[str]) -> list[Slab]:
+    try:
+        return [Slab(Cell(path)) for path in memory] or [Slab(), Slab()]
+    except OSError as error:  # a container that lets nobody look into another process
+        _LOG.warning("the launcher's memory cannot be used, a crash of ranks will cost more: %s", error)
+        return [Slab(), Slab()]
 
 
 def _put(loaded: Loaded, target: Target) -> dict[str, Any]:
