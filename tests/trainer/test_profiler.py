@@ -1,15 +1,18 @@
 """trainer.profile: which steps are recorded, what is kept of them, and that nothing of it touches the numbers."""
 
+import contextlib
 import gzip
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.profiler import record_function
 from torch.utils.data import TensorDataset
 
 import ktrain_trainer as ktrain
@@ -78,6 +81,23 @@ def test_stacks_and_shapes_are_kept_when_they_are_wanted(tmp_path: Path) -> None
     text = found["step-000000005/rank-00000.txt"].decode()
     assert "[[1], [2, 3]" in text  # bias and input of addmm
     assert "by the memory" not in text
+
+
+class Nested(nn.Linear):
+    """Its forward pass is in more spans than Python recurses."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  -- the name is torch's
+        with contextlib.ExitStack() as stack:
+            for number in range(1500):
+                stack.enter_context(record_function(str(number)))
+            return super().forward(input)
+
+
+def test_events_may_be_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
+    usual = sys.getrecursionlimit()
+    fitted = fit(tmp_path, Nested(3, 1), profile={"at": "3step", "steps": 1, "stack": True})
+    assert len(profiles(fitted)) == 1
+    assert sys.getrecursionlimit() == usual
 
 
 def test_a_profile_changes_no_bit(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ class Profiler:
     def _failed(self, what: str) -> None:
         self._snapshot.profile_failures += 1
         log.warning("the profile %s", what)
+        log.debug("why", exc_info=True)
 
     def _tell(self) -> None:
         """Of what was written, in the loop's thread: the journal has no other."""

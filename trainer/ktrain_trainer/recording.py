@@ -1,8 +1,10 @@
 """torch's profiler over a few steps, and what is kept of it: a trace, tables, stacks, blocks of memory."""
 
+import contextlib
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,18 @@ from ktrain.storage import Storage
 SPAN: Final = "ktrain: "
 MAX_ROWS: Final = 40
 MAX_MEMORY_EVENTS: Final = 100_000
+MAX_DEPTH: Final = 100_000
+
+
+@contextlib.contextmanager
+def _deep() -> Iterator[None]:
+    """torch goes from each event to its parents by recursion, and events of one instant count as each other's parents."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, MAX_DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 class Recorder:
@@ -52,6 +66,7 @@ class Recorder:
         if self._left:
             self._torch.step()
 
+    @_deep()
     def stop(self) -> "Recording":
         """Records no more."""
         self._torch.stop()
@@ -59,6 +74,7 @@ class Recorder:
             self._spec, self._device, self._torch, self.steps, self._blocks() if self._keeps_blocks else b""
         )
 
+    @_deep()
     def drop(self) -> None:
         """Records no more, and forgets what it saw."""
         if self._keeps_blocks:
@@ -83,6 +99,7 @@ class Recording:
     steps: int
     blocks: bytes
 
+    @_deep()
     def keep(self, storage: Storage, key: str) -> int:
         """Writes all files, the trace last: whoever finds it finds the rest too. Its size in bytes."""
         storage.put(f"{key}.txt", self._tables().encode())
@@ -97,6 +114,7 @@ class Recording:
         storage.put(f"{key}.trace.json.gz", trace)
         return len(trace)
 
+    @_deep()
     def spans(self) -> Mapping[str, float]:
         """Seconds per step of each named part, as the host sees them."""
         return {
