@@ -17,8 +17,11 @@ def command(job: TrainingJob, code: Path) -> Command:
 
 def modules(job: TrainingJob) -> list[str]:
     """Imported once for all ranks."""
-    # The first optimizer that is made imports torch._dynamo: seconds for each rank, and again after each restart.
-    return ["torch._dynamo", "ktrain_trainer.script" if job.spec.script else "ktrain_trainer.worker"]
+    if job.spec.script:
+        return ["torch", "ktrain_trainer"]
+    # The first optimizer that is made imports torch._dynamo: seconds for each rank, and again after each restart. A script
+    # may make none, and would wait for it all the same.
+    return ["torch._dynamo", "ktrain_trainer.worker"]
 
 
 def base_environment(job: TrainingJob, nproc: int) -> dict[str, str]:

@@ -21,11 +21,12 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1
 _FOR_LAUNCHERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -123,7 +124,6 @@ def become(word: Mapping[str, Any], *, parent: int) -> None:
     os.chdir(word["cwd"])
     _title(word["argv"])
     _reseed()
-    atexit.register(gc.unfreeze)  # objects that no collection sees look to nanobind like leaks, which it prints
 
 
 def die_with_parent(parent: int) -> None:
@@ -198,6 +198,37 @@ def main() -> "Callable[[], None] | None":
     return Warm(channel, is_exec=is_exec).run()
 
 
+def end(program: "Callable[[], None]") -> NoReturn:
+    """Runs it and ends as the interpreter would, but for taking itself apart, as multiprocessing does after a fork.
+
+    That would copy pages that are shared, for a second or two, and print what gc.freeze hides as leaks.
+    """
+    code, is_interrupted = 0, False
+    try:
+        program()
+    except SystemExit as error:
+        code = _exit_code(error.code)
+    except KeyboardInterrupt:
+        sys.excepthook(*sys.exc_info())
+        is_interrupted = True
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):  # closed by the program
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if is_interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code & 0xFF)
+
+
+def _exit_code(said: object) -> int:
+    if said is None or isinstance(said, int):
+        return said or 0
+    sys.stderr.write(f"{said}\n")
+    return 1
+
+
 if __name__ == "__main__":
     if program := main():
-        program()
+        end(program)

@@ -71,8 +71,10 @@ def test_two_ranks_draw_other_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("program", "code"),
-    [("import sys; sys.exit(70)", 70), ("import os; os.kill(os.getpid(), 9)", -9), ("", 0), ("import os; os._exit(203)", 203)],
-    ids=["exit", "signal", "end", "at once"],
+    [("import sys; sys.exit(70)", 70), ("import os; os.kill(os.getpid(), 9)", -9), ("", 0), ("import os; os._exit(203)", 203),
+        ("import sys; sys.exit(-1)", 255), ("import sys; sys.exit('a word')", 1), ("raise KeyboardInterrupt", -2),
+        ("import threading, time; threading.Thread(target=time.sleep, args=(0.1,)).start()", 0)],
+    ids=["exit", "signal", "end", "at once", "negative", "word", "interrupted", "thread"],
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["fork", "exec"])
 def test_how_a_rank_ended_is_told(program: str, code: int, how: str, tmp_path: Path) -> None:
