@@ -119,7 +119,7 @@ JOB: Final[dict[str, Any]] = {
             "duration": "1000000step",
             "model": {"use": "_recovery_model:Net"},
             "data": {"train": {"use": "_recovery_model:Points", "args": {"seconds": 0.1 / 16}}},
-            "task": {"loss": {"use": "mse_loss"}},
+            "task": {"loss": {"use": "mse"}},
             "batch": {"global": 32, "micro": 16},
             "optim": {"name": "adamw", "lr": 0.001},
             "log": {"every": "1step"},
@@ -150,7 +150,7 @@ def measure(way: Way, kills: int, *, seed: int) -> list[Recovery]:
     dice, seconds = random.Random(seed), []
     with running(way) as start:
         process = start()
-        wait_for_step(way, 0.0)
+        assert wait_for_step(way, 0.0), (way.folder / "log").read_text()
         for _ in range(kills):
             time.sleep(dice.uniform(3, 5))
             killed = time.time()
