@@ -3,7 +3,7 @@
 import hashlib
 from typing import Protocol
 
-from ktrain.checkpoints.manifest import MAX_MANIFEST_BYTES, Manifest, ObjectEntry, block_checksums, decode_manifest
+from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
 from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
 from ktrain.storage import Data, Storage
@@ -27,9 +27,6 @@ class DamagedError(CheckpointError):
 def read_manifest(storage: Storage, commit: Commit) -> Manifest:
     """The manifest that the commit names; DamagedError when it is not the one that was committed."""
     where = f"{storage.url}/{commit.manifest}"
-    stat = storage.stat(commit.manifest)
-    if stat and stat.size_bytes > MAX_MANIFEST_BYTES:
-        raise DamagedError(f"{where} is damaged: {stat.size_bytes} bytes are more than any manifest has")
     try:
         data, _ = storage.get(commit.manifest)
     except NotFound as error:

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from ktrain.checkpoints.manifest import MAX_MANIFEST_BYTES
 from ktrain.errors import CheckpointError, StorageError
 from ktrain.history import claim_epoch
 from ktrain.storage import Storage, open_storage
@@ -96,13 +94,6 @@ def empty_manifest(folder: Path) -> str:
     return "manifest.json is damaged"
 
 
-def grow_manifest(folder: Path) -> str:
-    os.truncate(
-        folder / "manifest.json", MAX_MANIFEST_BYTES + 1
-    )  # a hole in the file system, and a gigabyte to who reads it
-    return "bytes are more than any manifest has"
-
-
 def take_anothers_object(folder: Path) -> str:
     path = sorted(folder.glob("*.bin"))[0]
     path.write_bytes((folder.parent / "step-000000002" / path.name).read_bytes())
@@ -110,7 +101,7 @@ def take_anothers_object(folder: Path) -> str:
 
 
 DAMAGES = [
-    flip, truncate, swap, lose_object, lose_manifest, lose_all, edit_manifest, empty_manifest, grow_manifest,
+    flip, truncate, swap, lose_object, lose_manifest, lose_all, edit_manifest, empty_manifest,
     take_anothers_object,
 ]  # fmt: skip
 
