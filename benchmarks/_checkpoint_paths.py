@@ -104,14 +104,18 @@ class TorchSave(Way):
         self.config = TransferConfig(multipart_chunksize=PART_BYTES, max_concurrency=16)
 
     def save(self, step: int) -> IsDurable:
-        full = _map(self.state, _whole)
+        full = _map(self.state, lambda it: it.full_tensor() if isinstance(it, DTensor) else it)
         if self.rank == 0:
-            file = io.BytesIO()
-            torch.save(full, file)
-            file.seek(0)
-            self.client.upload_fileobj(file, BUCKET, f"torch/{step}.pt", Config=self.config)
+            self.write(full, step)
         dist.barrier()
         return lambda: True
+
+    def write(self, full: Any, step: int) -> None:
+        """What was gathered, on rank 0."""
+        file = io.BytesIO()
+        torch.save(full, file)
+        file.seek(0)
+        self.client.upload_fileobj(file, BUCKET, f"torch/{step}.pt", Config=self.config)
 
     def restore(self, step: int) -> None:
         file = io.BytesIO()
@@ -123,12 +127,8 @@ class TorchSave(Way):
 class Lightning(TorchSave):
     """What Fabric and the Trainer do with a sharded model unless told otherwise: gather, and their own writer through fsspec."""
 
-    def save(self, step: int) -> IsDurable:
-        full = _map(self.state, _whole)
-        if self.rank == 0:
-            self.io.save_checkpoint(full, f"s3://{BUCKET}/lightning/{step}.ckpt")
-        dist.barrier()
-        return lambda: True
+    def write(self, full: Any, step: int) -> None:
+        self.io.save_checkpoint(full, f"s3://{BUCKET}/lightning/{step}.ckpt")
 
     def restore(self, step: int) -> None:
         _fill(self.state, self.io.load_checkpoint(f"s3://{BUCKET}/lightning/{step}.ckpt"))
@@ -144,17 +144,13 @@ class Lightning(TorchSave):
 class Accelerate(TorchSave):
     """It writes to a folder (here in memory); what follows is what its users write: boto3's managed upload."""
 
-    def save(self, step: int) -> IsDurable:
+    def write(self, full: Any, step: int) -> None:
         from accelerate.utils import save
 
-        full = _map(self.state, _whole)
-        if self.rank == 0:
-            file = Path(f"/dev/shm/accelerate-{os.getpid()}.pt")
-            save(full, str(file), safe_serialization=False)
-            self.client.upload_file(str(file), BUCKET, f"torch/{step}.pt", Config=self.config)
-            file.unlink()
-        dist.barrier()
-        return lambda: True
+        file = Path(f"/dev/shm/accelerate-{os.getpid()}.pt")
+        save(full, str(file), safe_serialization=False)
+        self.client.upload_file(str(file), BUCKET, f"torch/{step}.pt", Config=self.config)
+        file.unlink()
 
 
 class Dcp(Way):
@@ -251,10 +247,6 @@ def _map(tree: Any, act: Callable[[Any], Any]) -> Any:
     if isinstance(tree, list):
         return [_map(value, act) for value in tree]
     return act(tree)
-
-
-def _whole(it: Any) -> Any:
-    return it.full_tensor() if isinstance(it, DTensor) else it
 
 
 def _fill(live: Any, loaded: Any) -> None:

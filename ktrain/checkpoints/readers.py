@@ -19,6 +19,11 @@ Choose = Callable[[Head | None], Sequence[Commit]]
 Clock = Callable[[], float]
 
 
+def of_step(step: int | None) -> Choose:
+    """The commits of this step, or of any."""
+    return lambda head: [it for it in (head.commits if head else ()) if step is None or it.step == step]
+
+
 @contextmanager
 def reading(storage: Storage, choose: Choose, *, clock: Clock = time.time) -> Iterator[Sequence[Commit]]:
     """The chosen commits, which no writer removes as long as this is open, an hour at most.

@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,10 +61,10 @@ def verify(
     output: Output = Format.text,
 ) -> int:
     """Read every byte of a run's checkpoints and compare it with its checksum. Exits 1 when one is damaged."""
-    from ktrain.checkpoints.readers import reading
+    from ktrain.checkpoints.readers import of_step, reading
 
     storage = _storage(run, sets, namespace, context)
-    with reading(storage, partial(_of_step, step)) as commits:
+    with reading(storage, of_step(step)) as commits:
         if not commits:
             raise MissingError(_none(storage, step))
         found = [_verify(storage, commit, quiet=output is not Format.text) for commit in commits]
@@ -102,11 +101,11 @@ def export(
     from ktrain.checkpoints import export as act
     from ktrain.checkpoints import safetensors
     from ktrain.checkpoints.read import read_manifest
-    from ktrain.checkpoints.readers import reading
+    from ktrain.checkpoints.readers import of_step, reading
     from ktrain.units import format_bytes
 
     storage, is_shown = _storage(run, sets, namespace, context), output is Format.text
-    with reading(storage, lambda head: _of_step(step, head)[-1:]) as commits:
+    with reading(storage, lambda head: of_step(step)(head)[-1:]) as commits:
         if not commits:
             raise MissingError(_none(storage, step))
         commit = commits[0]
@@ -201,10 +200,6 @@ def _storage(source: str, sets: list[str] | None, namespace: str | None, context
 
     is_here = "/" in source or "://" in source or Path(source).exists()
     return find_run(source, sets or ())[0] if is_here else _in_cluster(source, namespace, context)
-
-
-def _of_step(step: int | None, head: "Head | None") -> "list[Commit]":
-    return [it for it in (head.commits if head else ()) if step is None or it.step == step]
 
 
 def _none(storage: "Storage", step: int | None) -> str:

@@ -12,7 +12,7 @@ from ktrain.errors import CheckpointError, StorageError
 from ktrain.history import claim_epoch
 from ktrain.storage import Storage, open_storage
 from ktrain_trainer.checkpoint import Checkpointer, Retention, World
-from ktrain_trainer.checkpoint.checkpointer import Restored
+from ktrain_trainer.checkpoint.restored import Restored
 from tests.checkpoint.models import build, digests, reference, train
 from tests.checkpoint.work import SMALL
 from tests.faults import FaultyStorage, refuse

@@ -37,6 +37,17 @@ def hold(saver: Checkpointer) -> threading.Event:
     return gate
 
 
+def waiting(storage: Storage) -> tuple[Storage, threading.Event, threading.Event]:
+    """Its first object waits: tells when it is there, and goes on when it is told to."""
+    reached, gate = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        gate.wait(30)
+
+    return FaultyStorage(storage, wait, only="create", for_ever=False), reached, gate
+
+
 def test_what_a_forward_pass_changes_is_copied_at_once_and_the_rest_until_the_fence() -> None:
     storage = MemoryStorage()
     model, made = build("plain")
@@ -89,13 +100,7 @@ def test_after_that_nothing_is_copied_beside_the_training() -> None:
 
 def test_saves_do_not_wait_for_storage_and_the_newest_takes_the_turn_of_one_that_waits() -> None:
     storage = MemoryStorage()
-    reached, gate = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        reached.set()
-        gate.wait(30)
-
-    slow = FaultyStorage(storage, wait, only="create", for_ever=False)
+    slow, reached, gate = waiting(storage)
     model, made = build("plain")
     saver = saver_of(slow, storage)
     first = saver.save(1, model, made, {})
@@ -116,13 +121,7 @@ def test_saves_do_not_wait_for_storage_and_the_newest_takes_the_turn_of_one_that
 def test_a_save_that_must_not_be_dropped_keeps_its_turn() -> None:
     """The next one is dropped for it; and one that must not be dropped either waits until it has had its turn."""
     storage = MemoryStorage()
-    reached, gate = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        reached.set()
-        gate.wait(30)
-
-    slow = FaultyStorage(storage, wait, only="create", for_ever=False)
+    slow, reached, gate = waiting(storage)
     model, made = build("plain")
     saver = saver_of(slow, storage)
     pendings = [saver.save(1, model, made, {})]

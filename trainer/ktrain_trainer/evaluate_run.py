@@ -92,14 +92,14 @@ def _loader(spec: Trainer, split: Literal["val", "test"]) -> Any:
 
 def _load(run: Any, storage: Any, step: int) -> None:
     """The whole commit: what is evaluated may be an average, or follow from the optimizer's state."""
-    from ktrain.checkpoints.readers import reading
+    from ktrain.checkpoints.readers import of_step, reading
     from ktrain_trainer.checkpoint.load import load_newest
     from ktrain_trainer.checkpoint.target import Target
     from ktrain_trainer.place import gang
 
     state = run.state
     target = Target(state.model, state.optimizer, state.extra)
-    with reading(storage, lambda head: [it for it in (head.commits if head else ()) if it.step == step]) as commits:
+    with reading(storage, of_step(step)) as commits:
         loaded = load_newest(storage, commits, gang(run.world), target.describe).loaded
     loaded.apply()
     target.install(loaded.manifest)

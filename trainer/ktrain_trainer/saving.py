@@ -51,7 +51,6 @@ class Saving:
 
         free: bytes that storage has left; None where nobody can say. auto: on rank 0, where the run decides when to save.
         """
-        self._spec = spec
         self._world = world
         self._checkpointer = checkpointer
         self._journal = journal

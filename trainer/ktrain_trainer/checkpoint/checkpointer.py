@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from typing import Any, Final
@@ -26,6 +25,7 @@ from ktrain_trainer.checkpoint.line import Job, Line
 from ktrain_trainer.checkpoint.load import Loaded, load_newest, shared_head
 from ktrain_trainer.checkpoint.plan import Layout, Plan, make_plan
 from ktrain_trainer.checkpoint.recall import Recalled, recall
+from ktrain_trainer.checkpoint.restored import Restored
 from ktrain_trainer.checkpoint.save import Options, Pending, Place, Save
 from ktrain_trainer.checkpoint.sharding import layout_of, mark_of
 from ktrain_trainer.checkpoint.staging import Copying, Slab, Stager
@@ -36,28 +36,6 @@ from ktrain_trainer.checkpoint.world import World
 _LOG: Final = logging.getLogger(__name__)
 DEFAULT_RETENTION: Final = Retention()
 DEFAULT_OPTIONS: Final = Options()
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore found."""
-
-    step: int
-    meta: dict[str, Any]
-    commit: Commit | None  # the newest; older than what comes from memory, or none at all
-    fell_back: tuple[str, ...] = ()  # why newer ones were passed over, the newest first
-    is_from_memory: bool = False
-    metric: float | None = None  # of the copy from memory
-
-    @property
-    def origin(self) -> str:
-        """For people."""
-        return "memory" if self.is_from_memory else "storage"
-
-    @property
-    def is_committed(self) -> bool:
-        """Whether storage has it."""
-        return self.commit is not None and self.commit.step == self.step
 
 
 class Checkpointer:
@@ -303,11 +281,12 @@ class Checkpointer:
 
 
 def _slabs(memory: Sequence[str]) -> list[Slab]:
+    cells: list[Cell | None] = []
     try:
-        return [Slab(Cell(path)) for path in memory] or [Slab(), Slab()]
+        cells = [Cell(path) for path in memory]
     except OSError as error:  # a container that lets nobody look into another process
         _LOG.warning("the launcher's memory cannot be used, a crash of ranks will cost more: %s", error)
-        return [Slab(), Slab()]
+    return [Slab(cell) for cell in cells or [None, None]]
 
 
 def _put(loaded: Loaded, target: Target) -> dict[str, Any]:

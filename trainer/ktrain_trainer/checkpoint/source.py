@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from ktrain.checkpoints.readers import reading
+from ktrain.checkpoints.readers import of_step, reading
 from ktrain.errors import CheckpointError, KtrainError
 from ktrain.history import Commit, current_run
 from ktrain.names import KEY_HEAD
@@ -30,7 +30,7 @@ def init_from(
     url, step = (match["url"], int(match["step"])) if match else (source, None)
     storage = _run_of(opener(url), url)
     is_first = world.rank == 0
-    with reading(storage, lambda head: head.commits if head else ()) if is_first else nullcontext():
+    with reading(storage, of_step(None)) if is_first else nullcontext():
         head = shared_head(storage, world)
         commits = _chosen(head.commits if head else (), url, step)
         found = load_newest(storage, commits, world, Target(model).describe_model, may_cast=True)
