@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ktrain.jobs.workload import Workload
+from ktrain.spec.platform import Elastic
 from ktrain.spec.policy import Policy
 from ktrain_controller.beat import Beat
 from ktrain_controller.model import Job, Node, Pod
@@ -70,6 +71,14 @@ class Observation:
     def is_whole(self) -> bool:
         """Whether every pod of the gang runs."""
         return sum(pod.is_up for pod in self.pods) >= self.job.replicas
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether those that run can train: all of them, or of an elastic job enough, with the one that hosts the rendezvous."""
+        up = [pod.index for pod in self.pods if pod.is_up]
+        return self.is_whole or (
+            isinstance(self.policy.nodes, Elastic) and 0 in up and len(up) >= self.policy.nodes.min
+        )
 
     @property
     def commit(self) -> int:

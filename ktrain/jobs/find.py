@@ -9,6 +9,7 @@ from ktrain.cluster import CONFIG_MAP, JOB, POD, Cluster
 from ktrain.errors import MissingError
 from ktrain.names import ANNOTATION_POLICY, ANNOTATION_SUBMITTED, LABEL_QUEUE
 from ktrain.spec import TrainingJob
+from ktrain.spec.platform import Elastic
 from ktrain.spec.policy import Policy, read_policy
 
 Object = dict[str, Any]
@@ -111,11 +112,24 @@ def spec_of(cluster: Cluster, job: Object) -> TrainingJob:
         ) from None
 
 
+def policy_of(job: Object) -> Policy | None:
+    """The part of its spec that is kept with the object; None when somebody has garbled it."""
+    try:
+        return read_policy((job["metadata"].get("annotations") or {}).get(ANNOTATION_POLICY, ""))
+    except ValidationError:
+        return None
+
+
+def needed(job: Object) -> int:
+    """How many of its pods have to run so that it can train."""
+    replicas, policy = int(worker(job).get("replicas", 1)), policy_of(job)
+    return min(replicas, policy.nodes.min) if policy and isinstance(policy.nodes, Elastic) else replicas
+
+
 def _amended(spec: TrainingJob, job: Object) -> TrainingJob:
     """With what was changed in place, which is in an annotation; a garbled one changes nothing."""
-    try:
-        policy = read_policy((job["metadata"].get("annotations") or {}).get(ANNOTATION_POLICY, ""))
-    except ValidationError:
+    policy = policy_of(job)
+    if policy is None:
         return spec
     newer = {name: getattr(policy, name) for name in Policy.model_fields}
     return spec.model_copy(update={"spec": spec.spec.model_copy(update=newer)})

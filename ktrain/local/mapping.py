@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ktrain.spec import TrainingJob
+from ktrain.spec.platform import Elastic
 from ktrain.units import counted
 
 
@@ -29,8 +30,10 @@ def adapt(job: TrainingJob, machine: Machine, *, nodes: int | None, procs: int |
     spec = job.spec
     told: list[str] = []
     num_nodes = nodes or spec.max_nodes
-    if not isinstance(spec.nodes, int) and nodes is None:
-        told.append(f"nodes {spec.nodes.min} to {spec.nodes.max} → {num_nodes}: here nothing scales")
+    kept: int | Elastic = num_nodes
+    if isinstance(spec.nodes, Elastic) and nodes is None:
+        kept = spec.nodes
+        told.append(f"nodes {kept.min} to {kept.max} → {num_nodes}, and fewer while one of them is lost")
     num_procs = procs or _procs(job, machine, num_nodes, told)
     if spec.storage.secret:
         told.append(f"storage.secret {spec.storage.secret!r} → the S3 credentials of this shell")
@@ -39,7 +42,7 @@ def adapt(job: TrainingJob, machine: Machine, *, nodes: int | None, procs: int |
         f"volume {volume.name!r} at {volume.mount_path} → that path on this machine, as it is"
         for volume in spec.volumes
     ]
-    changed = spec.model_copy(update={"nodes": num_nodes, "procs_per_node": num_procs})
+    changed = spec.model_copy(update={"nodes": kept, "procs_per_node": num_procs})
     return Mapped(job.model_copy(update={"spec": changed}), num_nodes, num_procs, tuple(told))
 
 

@@ -106,6 +106,19 @@ class JobSpec(Model):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _copies_fit_every_size(self) -> Self:
+        shards = self.trainer.parallel.shards if self.trainer else None
+        if shards is None:
+            return self
+        for nodes in range(self.min_nodes, self.max_nodes + 1):
+            if nodes * self.ranks_per_node % shards:
+                raise ValueError(
+                    f"on {counted(nodes, 'node')} the job has {counted(nodes * self.ranks_per_node, 'rank')}, of which parallel.shards, "
+                    f"{shards}, is no divisor; with nodes {{min, max}} it must divide each number between"
+                )
+        return self
+
     @property
     def ranks_per_node(self) -> int:
         """procsPerNode, else the GPUs of a node, else 1."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ktrain.jobs.cancel import REASON as CANCELLED
 from ktrain.jobs.decided import BY_CONTROLLER
-from ktrain.jobs.find import index, queue_of
+from ktrain.jobs.find import index, policy_of, queue_of
+from ktrain.spec.platform import Elastic
 from ktrain.status.observe import Facts
 from ktrain.status.word import reason, word
 
@@ -73,6 +74,8 @@ def _held(facts: Facts) -> str:
 
 def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:
     stuck = next((pod for pod in pods if pod.why), None)
+    if _trains_without(facts):
+        return State("training", f"without {stuck.name}: {stuck.why}" if stuck else _few(facts, wanted), pods, wanted)
     if stuck:
         return State("pending" if stuck.what == "pending" else stuck.what, f"{stuck.name}: {stuck.why}", pods, wanted)
     if len(pods) < wanted:
@@ -80,6 +83,24 @@ def _unfinished(facts: Facts, pods: tuple[PodState, ...], wanted: int) -> State:
     if facts.picture.first.get("step") and not facts.picture.notes:
         return State("training", "", pods, wanted)
     return State(facts.picture.state, next(iter(facts.picture.notes), ""), pods, wanted)
+
+
+def _trains_without(facts: Facts) -> bool:
+    """Whether an elastic job is at work, whatever has become of some of its pods."""
+    policy, picture = policy_of(facts.job), facts.picture
+    return (
+        policy is not None
+        and isinstance(policy.nodes, Elastic)
+        and picture.state == "running"
+        and bool(picture.first.get("step"))
+    )
+
+
+def _few(facts: Facts, wanted: int) -> str:
+    """Of an elastic job that trains: who else is to come."""
+    if len(facts.pods) < wanted:
+        return _missing(facts, wanted)
+    return next(iter(facts.picture.notes), "")
 
 
 def _missing(facts: Facts, wanted: int) -> str:

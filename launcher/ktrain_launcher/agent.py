@@ -1,6 +1,7 @@
 """Runs the ranks of this pod from epoch to epoch until the job, or this pod, has come to its end."""
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +13,7 @@ from ktrain_launcher import exits
 from ktrain_launcher.board import Inbox, Rank
 from ktrain_launcher.control import News
 from ktrain_launcher.ending import Ending
-from ktrain_launcher.environment import Epoch
+from ktrain_launcher.environment import Epoch, Group
 from ktrain_launcher.exits import Ended
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.nursery import Child
@@ -42,26 +43,51 @@ class Agent:
     def supervise(self) -> Outcome:
         """The whole life of this launcher's ranks."""
         try:
-            while True:
-                self._p.requests.hold(self._p.pause)
-                round_ = self._begin()
-                self._watch(round_)
-                self._p.requests.begin(None)
-                outcome = self._ending.judge(round_)
-                self._count_end(round_, outcome)
-                if outcome:
-                    return outcome
-                self._restarts += 1
-                if self._p.journal.is_done():  # by others, while our ranks failed
-                    return Outcome(Exit.DONE)
+            return self._live()
         except ClosedError:
             return self._ending.closed()
-        except PeerLostError as error:
-            return self._ending.lost(error)
-        except StorageError as error:
+        except (PeerLostError, StorageError) as error:
             return Outcome(error.exit, str(error))
         finally:
             self._clean_up()
+
+    def _live(self) -> Outcome:
+        while True:
+            try:
+                outcome = self._epoch()
+            except PeerLostError as error:
+                outcome = self._lost(error)
+            if outcome:
+                return outcome
+            self._restarts += 1
+            if self._p.journal.is_done():  # by others, while our ranks failed
+                return Outcome(Exit.DONE)
+
+    def _epoch(self) -> Outcome | None:
+        self._p.requests.hold(self._p.pause)
+        round_ = self._begin()
+        self._watch(round_)
+        self._p.requests.begin(None)
+        outcome = self._ending.judge(round_)
+        self._count_end(round_, outcome)
+        return outcome
+
+    def _lost(self, error: PeerLostError) -> Outcome | None:
+        """Node 0's launcher has gone: without ranks, but with all that is warm, we wait for the next one."""
+        self._p.requests.begin(None)
+        self._clean_up()
+        if outcome := self._ending.lost():
+            return outcome
+        self._p.board.begin([])
+        self._p.say("node_0_lost", error=error)
+        self._p.tally.state = "rendezvous"
+        self._p.tally.restarted(exits.cause_of(Exit.PEER))
+        while table := self._p.reconnect():
+            with suppress(PeerLostError):  # it has gone as well
+                self._p.control.move(table)
+                self._p.rendezvous.register()
+                return None
+        raise ClosedError
 
     def _count_end(self, round_: Round, outcome: Outcome | None) -> None:
         if self._p.tally.ledger:
@@ -99,11 +125,12 @@ class Agent:
         inbox = Inbox(self._p.scratch, self._p.board)
         self._p.watch.reset()
         self._p.board.begin([])
-        ranks = self._start(Epoch(formed, token.prefix, inbox.path, errors))
-        round_ = Round(self._p.rendezvous.round, token, ranks, inbox, time.time(), News(self._p.rendezvous.round, None))
-        self._round = round_
+        group = Group.of(formed, self._p.control.node, self._p.nproc, max_restarts=self._p.spec.restart.in_place)
+        ranks = self._start(Epoch(formed, group, token.prefix, inbox.path, errors))
+        number = self._p.rendezvous.round
+        self._round = round_ = Round(number, token, formed.nodes, ranks, inbox, time.time(), News(number, None))
         self._p.requests.begin(ranks)
-        self._tell_begin(formed.run, round_)
+        self._tell_begin(formed.run, group.world_size, round_)
         return round_
 
     def _warm_up(self) -> None:
@@ -113,7 +140,7 @@ class Agent:
                 raise ClosedError
 
     def _start(self, epoch: Epoch) -> Ranks:
-        group = self._p.group
+        group = epoch.group
         self._p.logs.follow(epoch.prefix, list(group.ranks), world_size=group.world_size)
         children: dict[int, Child] = {}
         for rank in group.ranks:
@@ -126,12 +153,12 @@ class Agent:
             children, errors=epoch.errors, last_lines=self._p.logs.last_lines, guard=self._p.guard, say=self._p.say
         )
 
-    def _tell_begin(self, run: str, round_: Round) -> None:
+    def _tell_begin(self, run: str, world_size: int, round_: Round) -> None:
         tally, token = self._p.tally, round_.token
         if tally.ledger:
             tally.ledger.begin()
         tally.state, tally.epoch, tally.run = "running", token.epoch, run
-        tally.world_size = self._p.group.world_size
+        tally.world_size = world_size
         self._p.say("epoch_started", epoch=token.prefix, world_size=tally.world_size, run=run)
         if self._p.control.node == 0:
             self._p.journal.epoch(token, started=round_.started)
@@ -176,6 +203,8 @@ class Agent:
         if round_.is_alone:
             return
         try:
+            if self._p.control.node == 0:
+                self._p.control.bury(round_.number, round_.nodes)
             round_.news = self._p.control.news()
             if round_.news.target > round_.number and round_.news_at is None:
                 round_.news_at = time.monotonic()
@@ -184,6 +213,12 @@ class Agent:
             if not (self._p.stop.is_requested or self._p.journal.is_done()):
                 raise
             round_.is_alone = True
+        if round_.makes_room and self._can_hear(round_):
+            round_.ranks.ask_to_stop()
+
+    def _can_hear(self, round_: Round) -> bool:
+        """Whether a SIGTERM finds a handler: a rank that has not reported would die of it. One that never does is killed later."""
+        return len(self._p.board.snapshots()) >= len(round_.ranks.alive)
 
     def _heed_hang(self, round_: Round) -> None:
         if self._p.stop.is_requested or round_.ranks.failed or round_.news_at is not None or round_.is_alone:

@@ -1,7 +1,7 @@
 """What launchers tell each other, in the table that node 0's launcher keeps: rounds, causes, the verdict."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -13,6 +13,8 @@ from ktrain_launcher.suspects import Suspect
 from ktrain_launcher.table import KeyValues
 
 NODES_AT_ONCE: Final = 100
+_LEFT: Final = "left"
+_DIED: Final = "died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,14 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Formed:
-    """A round that is complete: its epoch, and where its ranks find the store that is theirs alone."""
+    """A round that is complete: its epoch, who is in it, and where its ranks find the store that is theirs alone."""
 
     attempt: int
     epoch: int
     run: str
     host: str
     port: int
+    nodes: tuple[int, ...]  # in the order of their ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,12 @@ class Control:
         self._table = table
         self.node, self.num_nodes = node, num_nodes
         self._where = where
+        self._me = ""
+        self._first("target", "1")
+
+    def move(self, table: KeyValues) -> None:
+        """Node 0's launcher was made again, and with it the table: nothing is in it yet."""
+        self._table = table
         self._first("target", "1")
 
     def every(self, seconds: float) -> float:
@@ -82,29 +91,87 @@ class Control:
             self._table.swap("target", str(after), str(after + 1))
 
     def register(self, me: str) -> None:
-        """This launcher is the node's from now on; one that was before leaves when it enters its next round."""
+        """This launcher is the node's from now on; one that was before leaves when it enters its next round.
+
+        me: begins with when it was born, so that texts are ordered as launchers are. FencedError when a later one is there:
+        a node that was cut off comes back to find that it has been replaced.
+        """
+        self._me = me
+        (other,) = self._get(f"launcher/{self.node}")
+        if other and other > me and self._get(f"gone/{other}") == [None]:
+            raise self._replaced()
+        with self._talking():
+            self._table.will(f"gone/{me}", _DIED)
         self._put(f"launcher/{self.node}", me)
 
-    def enter(self, after: int, me: str) -> int:
+    def enter(self, after: int) -> int:
         """Takes this node's place in the first round after `after` where it is free; FencedError when it was replaced."""
         while True:
-            if self._peek(f"launcher/{self.node}") != me:
-                raise FencedError(f"another launcher of node {self.node} has taken this one's place")
+            if self._peek(f"launcher/{self.node}") != self._me:
+                raise self._replaced()
             target = self.target()
-            # A launcher that was made again finds its place taken by its former self, whose ranks are gone: next round.
             if target > after:
-                if self._first(f"{target}/node/{self.node}", me):
+                if self._take_place(target):
                     return target
-                self.blame(target, _wordless(self.node))  # before we ask: whoever follows wants to know why
+                self._bury(target, self.node)  # before we ask: whoever follows wants to know why
             self.ask(target)
 
-    def is_complete(self, round_: int) -> bool:
-        """Whether every node has taken its place."""
-        return not self.missing(round_)
+    def _take_place(self, round_: int) -> bool:
+        """A launcher that was made again finds its place taken by its former self. Had that ranks, they are gone: next round."""
+        place = f"{round_}/node/{self.node}"
+        if self._first(place, self._me):
+            return True
+        if (formed := self.formed(round_)) and self.node not in formed.nodes:
+            self._put(place, self._me)
+            return True
+        return False
 
-    def missing(self, round_: int) -> list[int]:
-        """Nodes whose place is still free."""
-        return [node for node, me in enumerate(self._of_nodes(f"{round_}/node")) if me is None]
+    def _replaced(self) -> FencedError:
+        return FencedError(f"another launcher of node {self.node} has taken this one's place")
+
+    def here(self) -> frozenset[int]:
+        """Nodes whose launchers are there, and have not said that they leave."""
+        launchers = self._of_nodes("launcher")
+        return frozenset(node for node, end in self._ends(launchers).items() if end is None)
+
+    def entered(self, round_: int) -> frozenset[int]:
+        """Of these, the nodes that have taken their place."""
+        places = self._of_nodes(f"{round_}/node")
+        current = [me if me == now else None for me, now in zip(places, self._of_nodes("launcher"), strict=True)]
+        return frozenset(node for node, end in self._ends(current).items() if end is None)
+
+    def join(self, round_: int) -> None:
+        """Asks those who train without us for a round with us."""
+        self.blame(round_, Cause(self.node, -1, Exit.MEMBERSHIP, message=f"node {self.node} joins"))
+        self.ask(round_)
+
+    def deaths(self) -> int:
+        """How often this node's launcher was lost while its ranks ran, or they failed, since node 0's launcher is there."""
+        return self._add(f"deaths/{self.node}", 0)
+
+    def bury(self, round_: int, nodes: Collection[int]) -> None:
+        """Asks for the next round when a launcher of this one has gone whose ranks were not done."""
+        places = self._of_nodes(f"{round_}/node")
+        ends = self._ends([me if node in nodes else None for node, me in enumerate(places)])
+        for node in (node for node, end in ends.items() if end):
+            finished, codes = self._get(f"{round_}/finished/{node}", f"{round_}/codes/{node}")
+            if finished:
+                continue
+            if not codes and ends[node] == _DIED:
+                self._bury(round_, node)
+            elif not codes:  # told to go between the round's beginning and its own
+                self.blame(round_, Cause(node, -1, Exit.PREEMPTED, message=f"node {node} was told to go"))
+            self.ask(round_)
+
+    def _bury(self, round_: int, node: int) -> None:
+        if self._add(f"{round_}/lost/{node}", 1) == 1:
+            self._add(f"deaths/{node}", 1)
+            self._first(f"{round_}/cause", json.dumps(asdict(_wordless(node))))
+
+    def _ends(self, launchers: Sequence[str | None]) -> dict[int, str | None]:
+        """By node, of those that are named: how each has gone, None when it is there."""
+        named = {node: me for node, me in enumerate(launchers) if me}
+        return dict(zip(named, self._get(*(f"gone/{me}" for me in named.values())), strict=True))
 
     def form(self, round_: int, formed: Formed) -> None:
         """Node 0 starts the round."""
@@ -113,13 +180,18 @@ class Control:
     def formed(self, round_: int) -> Formed | None:
         """What node 0 has set, None before."""
         text = self._peek(f"{round_}/formed")
-        return Formed(**json.loads(text)) if text else None
+        if not text:
+            return None
+        found = json.loads(text)
+        return Formed(**found | {"nodes": tuple(found["nodes"])})
 
     # -- ends ------------------------------------------------------------------------------------------------------
     def blame(self, round_: int, cause: Cause) -> None:
         """Tells why our ranks ended; the first real cause is kept, and the first echo of each kind."""
         word = cause.code if cause.code in ECHOES else "cause"
         self._first(f"{round_}/{word}", json.dumps(asdict(cause)))
+        if cause.is_counted and word == "cause":
+            self._add(f"deaths/{cause.node}", 1)
 
     def cause(self, round_: int) -> Cause | None:
         """The real cause, as far as any launcher knows it."""
@@ -133,11 +205,10 @@ class Control:
     def end_ranks(self, round_: int, codes: dict[int, int]) -> None:
         """Our ranks of this round are gone; node 0 keeps the store until everybody's are."""
         self._put(f"{round_}/codes/{self.node}", json.dumps(codes))
-        self._add(f"{round_}/ended", 1)
 
-    def have_ended(self, round_: int) -> bool:
-        """Whether no node has ranks of this round any more."""
-        return self._add(f"{round_}/ended", 0) >= self.num_nodes
+    def have_ended(self, round_: int, nodes: Collection[int]) -> bool:
+        """Whether none of these nodes has ranks of this round any more."""
+        return all(self._get(*(f"{round_}/codes/{node}" for node in nodes)))
 
     def codes(self, round_: int) -> dict[int, int]:
         """Exit codes by rank, of the nodes that have told."""
@@ -146,11 +217,11 @@ class Control:
 
     def finish(self, round_: int) -> None:
         """All our ranks ended with 0."""
-        self._add(f"{round_}/finished", 1)
+        self._put(f"{round_}/finished/{self.node}", "1")
 
-    def have_finished(self, round_: int) -> bool:
-        """Whether all ranks of all nodes ended with 0."""
-        return self._add(f"{round_}/finished", 0) >= self.num_nodes
+    def have_finished(self, round_: int, nodes: Collection[int]) -> bool:
+        """Whether all ranks of these nodes ended with 0."""
+        return all(self._get(*(f"{round_}/finished/{node}" for node in nodes)))
 
     def judge(self, cause: Cause) -> Cause:
         """Ends the whole job, unless somebody has already; the verdict that holds."""
@@ -164,11 +235,13 @@ class Control:
 
     def leave(self) -> None:
         """We need the table no longer."""
-        self._add("left", 1)
+        self._put(f"gone/{self._me}", _LEFT)
+        with self._talking():
+            self._table.will(f"gone/{self._me}", _LEFT)
 
     def have_left(self) -> bool:
-        """Whether all other launchers have left."""
-        return self._add("left", 0) >= self.num_nodes - 1
+        """Whether all other launchers have gone."""
+        return not self.here() - {self.node}
 
     # -- hangs ------------------------------------------------------------------------------------------------------
     def suspect(self, round_: int, suspect: Suspect | None) -> None:
@@ -224,7 +297,8 @@ class Control:
 def _wordless(node: int) -> Cause:
     """Whoever leaves by itself says why and asks for the next round, so that its place there is free."""
     how = "was killed (usually out of memory), or its node was lost"
-    return Cause(node, -1, Exit.PEER, message=f"the launcher of node {node} {how}", is_counted=True)
+    message = f"the launcher of node {node} {how}"
+    return Cause(node, -1, Exit.PEER, by_signal=True, message=message, is_counted=True)
 
 
 def _cause(text: str | None) -> Cause | None:

@@ -41,6 +41,9 @@ class Ending:
         if round_.news.verdict:
             return self._outcome(round_.news.verdict)
         self._budget = self._budget.after_commit(-1 if self._committed is None else self._committed)
+        if round_.makes_room and not self._p.stop.is_requested and exits.are_blameless(ended):
+            self._follow(round_)
+            return None
         decision = exits.decide(
             ended,
             budget_left=self._budget.left,
@@ -102,7 +105,7 @@ class Ending:
         first = exits.first_failure(round_.ranks.failed)
         if first is not None and first.code in exits.AGREED and self._p.requests.is_stop_wanted:
             return True
-        if first is None or first.code not in exits.ECHOES or self._p.control.num_nodes == 1:
+        if first is None or first.code not in exits.ECHOES or len(round_.nodes) == 1:
             return False
         control, number = self._p.control, round_.number
         if first.code == Exit.PEER and not self._p.stop.is_requested:
@@ -117,8 +120,10 @@ class Ending:
         """Our ranks are done; the pod is when everybody's are, because a restart elsewhere would need us."""
         control = self._p.control
         control.finish(round_.number)
-        while not control.have_finished(round_.number):
+        while not control.have_finished(round_.number, round_.nodes):
             self._p.tally.tick()
+            if control.node == 0:
+                control.bury(round_.number, round_.nodes)
             news = control.news()
             if news.verdict:
                 return self._outcome(news.verdict)
@@ -141,15 +146,16 @@ class Ending:
     def closed(self) -> Outcome:
         if self._p.journal.is_done():
             return Outcome(Exit.DONE, step=self._step, checkpoint=self._committed)
-        verdict = None if self._p.stop.is_requested else self._p.control.news().verdict
+        verdict = None
+        with suppress(PeerLostError):
+            verdict = None if self._p.stop.is_requested else self._p.control.news().verdict
         return self._outcome(verdict or self._stopped())
 
-    def lost(self, error: PeerLostError) -> Outcome:
+    def lost(self) -> Outcome | None:
+        """Node 0's launcher has gone: None when its successor will want us."""
         if self._p.journal.is_done():
             return Outcome(Exit.DONE, step=self._step)
-        if self._p.stop.is_requested:
-            return self._outcome(self._stopped())
-        return self._outcome(Cause(-1, -1, Exit.PEER, message=str(error)))
+        return self._outcome(self._stopped()) if self._p.stop.is_requested else None
 
     def park(self, round_: Round | None) -> Parking:
         """What node 0 must wait for before the next epoch; a job that failed too often gets its verdict."""
@@ -216,7 +222,9 @@ class Ending:
             return
         end = time.monotonic() + self._linger_seconds(outcome)
         while time.monotonic() < end and not self._p.control.have_left() and not self._p.stop.is_aborted:
-            if outcome.code == Exit.PREEMPTED and (round_ is None or self._p.control.have_ended(round_.number)):
+            if outcome.code == Exit.PREEMPTED and (
+                round_ is None or self._p.control.have_ended(round_.number, round_.nodes)
+            ):
                 break
             time.sleep(0.02)
         self.record(round_, outcome)

@@ -13,12 +13,17 @@ from ktrain_launcher.pod import Pod
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The ranks of this node among all; each node has as many."""
+    """The ranks of this node among all of an epoch; each node has as many."""
 
-    node: int
+    node: int  # its place among the nodes of the epoch, from 0
     num_nodes: int
     nproc: int
     max_restarts: int
+
+    @classmethod
+    def of(cls, formed: Formed, node: int, nproc: int, *, max_restarts: int) -> "Group":
+        """This node's in a round that it is part of."""
+        return cls(formed.nodes.index(node), len(formed.nodes), nproc, max_restarts)
 
     @property
     def ranks(self) -> range:
@@ -36,6 +41,7 @@ class Epoch:
     """What is new in each epoch."""
 
     formed: Formed
+    group: Group
     prefix: str
     socket: Path
     errors: Path  # folder
@@ -44,15 +50,14 @@ class Epoch:
 class Environment:
     """Of each rank of an epoch."""
 
-    def __init__(self, pod: Pod, group: Group, base: Mapping[str, str], memory: Memory) -> None:
+    def __init__(self, pod: Pod, base: Mapping[str, str], memory: Memory) -> None:
         self._pod = pod
-        self._group = group
         self._memory = memory
         self._base = dict(base)
 
     def of(self, epoch: Epoch, rank: int, *, restarts: int) -> dict[str, str]:
         """The user's own come first: none of them may break what the ranks agree on."""
-        return {**self._base, **_torchrun(self._group, epoch.formed, rank, restarts), **self._ours(epoch, rank)}
+        return {**self._base, **_torchrun(epoch.group, epoch.formed, rank, restarts), **self._ours(epoch, rank)}
 
     def _ours(self, epoch: Epoch, rank: int) -> dict[str, str]:
         storage = {names.ENV_STORAGE_URL: self._pod.storage_url} if self._pod.storage_url else {}
@@ -62,7 +67,7 @@ class Environment:
             names.ENV_ATTEMPT: str(epoch.formed.attempt),
             names.ENV_EPOCH: str(epoch.formed.epoch),
             names.ENV_SCRATCH: str(self._pod.scratch),
-            names.ENV_MEMORY: ",".join(self._memory.of(rank - self._group.ranks.start)),
+            names.ENV_MEMORY: ",".join(self._memory.of(rank - epoch.group.ranks.start)),
             names.ENV_SNAPSHOT_SOCKET: str(epoch.socket),
             names.ENV_ERROR_FILE: str(error_file(epoch.errors, rank)),
             "TORCHELASTIC_ERROR_FILE": str(epoch.errors / f"rank{rank}.torch.json"),

@@ -103,6 +103,11 @@ def is_failure(code: int) -> bool:
     return code != Exit.DONE and code not in PERMANENT and code not in AGREED
 
 
+def are_blameless(ended: Iterable[Ended]) -> bool:
+    """Whether nothing was wrong with any of them: they were done, agreed to stop, or lost one who did."""
+    return not any(rank.code and _is_real(rank) for rank in ended)
+
+
 def first_failure(ended: Iterable[Ended]) -> Ended | None:
     """Who began it: a real failure before those that only felt it, then the earliest."""
     failed = [rank for rank in ended if rank.code]
@@ -143,7 +148,8 @@ def decide(
 
 
 def _is_real(rank: Ended) -> bool:
-    return rank.code not in ECHOES or (rank.code == Exit.PREEMPTED and rank.by_signal)
+    """With a signal: of a rank that was told to go before it could hear, of a launcher that was killed."""
+    return rank.code not in ECHOES or (rank.code in {Exit.PREEMPTED, Exit.PEER} and rank.by_signal)
 
 
 def _blame(rank: Ended) -> tuple[int, float, bool, int]:

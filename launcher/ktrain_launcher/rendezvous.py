@@ -11,6 +11,7 @@ from ktrain.units import counted
 from ktrain.voice import Say
 from ktrain_launcher.control import Control, Formed
 from ktrain_launcher.parking import Parking
+from ktrain_launcher.quorum import Quorum, delay
 from ktrain_launcher.table_client import SAY_EVERY, Note, Pause
 
 POLL_SECONDS: Final = 0.05
@@ -25,14 +26,16 @@ class ClosedError(Exception):
 
 
 class Rendezvous:
-    """Waits until all nodes are there; node 0 then claims the epoch and gives it a store of its own.
+    """Waits until enough nodes are there; node 0 then claims the epoch and gives it a store of its own.
 
     Of two launchers for one node, which is so after a pod was given up that nobody could end, the newer one stays.
+    A node that finds the others at work without it asks them for a round with it.
     """
 
     def __init__(
         self,
         control: Control,
+        quorum: Quorum,
         *,
         host: str,
         run: str,
@@ -44,6 +47,7 @@ class Rendezvous:
         say: Say,
     ) -> None:
         self._control = control
+        self._quorum = quorum
         self._host = host
         self._run = run
         self._claim = claim
@@ -52,38 +56,51 @@ class Rendezvous:
         self._pause = pause
         self._note = note
         self._say = say
-        self._me = f"{os.getpid()}-{time.time_ns()}"
         self._held: Token | None = None
-        control.register(self._me)
+        self._born, self._lives = time.time_ns(), 0
         self._begun = self._said = self._noted = self._looked = 0.0
+        self._crowd: tuple[frozenset[int], ...] = ()  # who has entered and who is there, and since when
+        self._since = 0.0
+        self._missed: float | None = None  # since when the others are known to train without us
         self._opens_at: float | None = None  # None: this round has not been asked about
         self._failures = 0
         self.park: Callable[[], Parking] = Parking
         """What node 0 asks once all nodes are there: how long to wait before the claim, or that there is none."""
         self.round = 0
         self.formed: Formed | None = None
+        self.register()
+
+    def register(self) -> None:
+        """As a new launcher, of a table that knows none of our rounds: the first time, and when node 0's was made again."""
+        self.round = 0
+        self._lives += 1
+        self._control.register(f"{self._born:020d}-{os.getpid()}-{self._lives:06d}")
 
     def next_round(self) -> Formed:
         """Blocks until a round that we are part of is formed; raises ClosedError, PeerLostError or StorageError."""
-        self.round = self._control.enter(self.round, self._me)
+        self._enter()
         self.formed = self._wait()
         return self.formed
 
+    def _enter(self) -> None:
+        self.round = self._control.enter(self.round)
+        self._opens_at = self._missed = None
+
     def _wait(self) -> Formed:
         self._begun = self._said = self._noted = self._looked = time.monotonic()
-        self._opens_at = None
         while True:
             news = self._control.news()
             if self._pause(0) or news.verdict:
                 raise ClosedError
             if news.target > self.round:  # somebody has gone again while we waited
-                self.round = self._control.enter(self.round, self._me)
-                self._opens_at = None
+                self._enter()
             if self._control.node == 0:
                 self._lead()
             if formed := self._control.formed(self.round):
-                self._note("")
-                return formed
+                if self._control.node in formed.nodes:
+                    self._note("")
+                    return formed
+                self._join()
             if time.monotonic() - self._noted > NOTE_EVERY:
                 self._noted = time.monotonic()
                 self._tell()
@@ -94,8 +111,23 @@ class Rendezvous:
             self._looked = time.monotonic()
             if self._is_done():
                 raise ClosedError
-        if self._control.is_complete(self.round) and self._may_begin():
-            self._form()
+        entered = self._control.entered(self.round)
+        if self._is_met(entered) and self._may_begin():
+            self._form(entered)
+
+    def _is_met(self, entered: frozenset[int]) -> bool:
+        crowd = entered, self._control.here()
+        if crowd != self._crowd:
+            self._crowd, self._since = crowd, time.monotonic()
+        quiet = time.monotonic() - self._since
+        return self._quorum.is_met(*crowd, quiet=quiet, is_first=self.formed is None)
+
+    def _join(self) -> None:
+        """Others may come at the same time, and be taken along."""
+        if self._missed is None:
+            self._missed = time.monotonic() + delay(self._control.deaths())
+        if time.monotonic() > self._missed:
+            self._control.join(self.round)
 
     def _may_begin(self) -> bool:
         """Whether the pause that earlier failures demand is over."""
@@ -112,25 +144,31 @@ class Rendezvous:
 
     def _tell(self) -> None:
         """What we wait for."""
-        missing = ", ".join(map(str, self._control.missing(self.round)[:10]))
+        missing = ", ".join(map(str, self._missing()[:10]))
         rest = (self._opens_at or 0.0) - time.monotonic()
-        if missing:
-            self._note(f"waits for the launchers of nodes {missing}")
+        if self._missed is not None:
+            self._note("the others train without this node, and will be asked to take it in")
         elif rest > 0:
             self._note(f"waits {rest:.0f} s more before the next try, after {counted(self._failures, 'failure')}")
+        elif missing:
+            self._note(f"waits for the launchers of nodes {missing}")
         else:
             self._note("")
         if missing and time.monotonic() - self._said > SAY_EVERY:
             self._said = time.monotonic()
             self._say("waiting_for_nodes", missing=missing, seconds=int(self._said - self._begun))
 
-    def _form(self) -> None:
+    def _missing(self) -> list[int]:
+        return sorted(set(range(self._control.num_nodes)) - self._control.entered(self.round))
+
+    def _form(self, nodes: frozenset[int]) -> None:
         token = self._claimed()
         if token is None:
             raise ClosedError
         self._held = token
+        port = self._new_store()
         self._control.form(
-            self.round, Formed(token.attempt, token.epoch, self._run, self._host, port=self._new_store())
+            self.round, Formed(token.attempt, token.epoch, self._run, self._host, port, tuple(sorted(nodes)))
         )
 
     def _claimed(self) -> Token | None:

@@ -2,8 +2,10 @@
 
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ktrain.guard import Guard
@@ -15,7 +17,7 @@ from ktrain_launcher.abandon import abandon
 from ktrain_launcher.agent import Agent
 from ktrain_launcher.control import Control
 from ktrain_launcher.desk import Desk
-from ktrain_launcher.environment import Environment, Group
+from ktrain_launcher.environment import Environment
 from ktrain_launcher.epoch_store import EpochStore
 from ktrain_launcher.journal import Outcome
 from ktrain_launcher.ledger import Keeper, Ledger, carried_on
@@ -24,7 +26,8 @@ from ktrain_launcher.memory import COPIES, Memory
 from ktrain_launcher.nursery import Nursery
 from ktrain_launcher.parts import Parts
 from ktrain_launcher.program import base_environment
-from ktrain_launcher.rendezvous import Rendezvous
+from ktrain_launcher.quorum import Quorum
+from ktrain_launcher.rendezvous import LOOK_EVERY, Rendezvous
 from ktrain_launcher.requests import Requests
 from ktrain_launcher.table import KeyValues, Table
 from ktrain_launcher.table_client import connect
@@ -39,9 +42,12 @@ ATTEND_SECONDS: Final = 0.1
 
 def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     """Runs the ranks to their end; the main thread keeps the signals and an eye on the agent."""
-    control = _meet(desk)
-    if control is None:
+    table = _table(desk)
+    if table is None and not desk.stop.is_requested:
+        return Outcome(Exit.DONE, "the run was completed without this pod")
+    if table is None:
         return Outcome(Exit.PREEMPTED, f"stopped by {desk.stop.reason} while waiting for node 0")
+    control = _control(desk, table)
     guard = Guard()
     logs = Logs(desk.pod.scratch / "logs", out=sys.stdout.buffer, err=sys.stderr.buffer)
     keeper = _keep_account(desk)
@@ -61,19 +67,45 @@ def supervise(desk: Desk, nursery: Nursery) -> Outcome:
     return outcome
 
 
-def _meet(desk: Desk) -> Control | None:
+def _table(desk: Desk) -> KeyValues | None:
+    """Node 0's, which is here, or another pod's; None when we are told to stop, or come too late."""
     pod = desk.pod
     desk.tally.state = "rendezvous"
-    table: KeyValues | None
-    if pod.node_rank == 0:
-        table = Table()
-        TableServer(table, pod.bind, pod.rdzv_port)  # to the end of this process
-    else:
-        table = connect(pod.rdzv_host, pod.rdzv_port, pause=desk.pause, say=desk.say, note=desk.tally.take_note)
-    if table is None:
-        return None
+    if pod.node_rank:
+        return _connect(desk)
+    table = Table()
+    TableServer(table, pod.bind, pod.rdzv_port)  # to the end of this process
+    return table
+
+
+def _control(desk: Desk, table: KeyValues) -> Control:
+    pod = desk.pod
     where = f"{pod.rdzv_host}:{pod.rdzv_port}"
-    return Control(table, node=pod.node_rank, num_nodes=pod.num_nodes, where=where)
+    return Control(table, node=pod.node_rank, num_nodes=_quorum(desk).most, where=where)
+
+
+def _quorum(desk: Desk) -> Quorum:
+    """Of a job that is not elastic, as many as it was given: here, or by `ktrain resume --nodes`."""
+    spec, told = desk.job.spec, desk.pod.num_nodes
+    if isinstance(spec.nodes, int):
+        return Quorum(told, told, told)
+    return Quorum(min(spec.min_nodes, told), max(spec.max_nodes, told), told)
+
+
+def _connect(desk: Desk) -> KeyValues | None:
+    """None also when the run is done: a node 0 that has played its part does not come back."""
+    looked = time.monotonic()
+
+    def pause(seconds: float) -> bool:
+        nonlocal looked
+        if time.monotonic() - looked > LOOK_EVERY:
+            looked = time.monotonic()
+            if desk.places.journal.is_done():
+                return True
+        return desk.pause(seconds)
+
+    pod = desk.pod
+    return connect(pod.rdzv_host, pod.rdzv_port, pause=pause, say=desk.say, note=desk.tally.take_note)
 
 
 def _keep_account(desk: Desk) -> Keeper | None:
@@ -95,13 +127,13 @@ def _keep_account(desk: Desk) -> Keeper | None:
 def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: Logs) -> Parts:
     pod, spec, run = desk.pod, desk.job.spec, desk.places.run
     base = base_environment(desk.job, desk.nproc)
-    group = Group(pod.node_rank, pod.num_nodes, desk.nproc, max_restarts=spec.restart.in_place)
 
     def claim(held: Token | None) -> Token:
         return claim_epoch(run, attempt=pod.attempt, held=held)
 
     rendezvous = Rendezvous(
         control,
+        _quorum(desk),
         host=pod.rdzv_host,
         run=desk.places.run_id,
         claim=claim,
@@ -113,12 +145,12 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
     )
     return Parts(
         spec=spec,
-        group=group,
+        nproc=desk.nproc,
         scratch=pod.scratch,
         nursery=nursery,
         control=control,
         rendezvous=rendezvous,
-        environment=Environment(pod, group, base, Memory(desk.nproc, _copies(spec), desk.say)),
+        environment=Environment(pod, base, Memory(desk.nproc, _copies(spec), desk.say)),
         logs=logs,
         board=desk.board,
         watch=desk.watch,
@@ -128,6 +160,7 @@ def _parts(desk: Desk, nursery: Nursery, control: Control, guard: Guard, logs: L
         requests=Requests(pod.request, run, pod.node_rank, board=desk.board, logs=logs, tally=desk.tally, say=desk.say),
         tally=desk.tally,
         stop=desk.stop,
+        reconnect=partial(_connect, desk),
         pause=desk.pause,
         say=desk.say,
     )

@@ -27,6 +27,10 @@ class KeyValues(Protocol):
         """Adds to a number that begins at 0; the sum."""
         ...
 
+    def will(self, key: str, value: str) -> None:
+        """What is set when whoever asks has gone, however that comes: its connection has ended. Node 0's own is with the table."""
+        ...
+
 
 class Table:
     """In memory, for all threads."""
@@ -58,3 +62,6 @@ class Table:
             total = int(self._values.get(key, "0")) + amount
             self._values[key] = str(total)
             return total
+
+    def will(self, key: str, value: str) -> None:
+        pass  # whoever asks in this process goes with the table

@@ -51,6 +51,9 @@ class TableClient:
     def add(self, key: str, amount: int) -> int:
         return int(self._ask("add", key, amount))
 
+    def will(self, key: str, value: str) -> None:
+        self._ask("will", key, value)
+
     def close(self) -> None:
         """Later words fail."""
         self._connection.close()

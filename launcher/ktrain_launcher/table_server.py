@@ -13,7 +13,7 @@ from ktrain.errors import SpecError
 from ktrain_launcher import wires
 from ktrain_launcher.table import Table
 
-GREETING: Final = b"ktrain launcher, words 1\n"
+GREETING: Final = b"ktrain launcher, words 2\n"
 """The first line of each connection: who it is, and the version of its words."""
 
 MAX_LINE: Final = 1 << 20
@@ -63,21 +63,30 @@ class TableServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wires.guard(writer.get_extra_info("socket"))
+        wills: dict[str, str] = {}
         try:
             writer.write(GREETING)
             while line := await reader.readline():
-                writer.write(_answer(self._table, line))
+                writer.write(_answer(self._table, wills, line))
                 await writer.drain()
         except (OSError, ValueError, TypeError, KeyError):
             pass  # they have gone, or are no launcher: the connection is all that ends
         finally:
+            for key, value in wills.items():
+                self._table.put(key, value)
             writer.close()
 
 
-def _answer(table: Table, line: bytes) -> bytes:
+def _answer(table: Table, wills: dict[str, str], line: bytes) -> bytes:
     """ValueError, TypeError or KeyError for what no launcher would ask."""
     word, *args = json.loads(line)
-    if word not in _WORDS or not all(isinstance(it, str | int) for it in args):
+    if not all(isinstance(it, str | int) for it in args):
+        raise ValueError(word)
+    if word == "will":
+        key, value = args
+        wills[key] = value
+        return b"null\n"
+    if word not in _WORDS:
         raise ValueError(word)
     return json.dumps(getattr(table, word)(*args)).encode() + b"\n"
 

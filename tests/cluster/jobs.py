@@ -26,6 +26,7 @@ COUNT = Path(__file__).parent / "count" / "job.yaml"
 CRASH = Path(__file__).parent / "crash" / "job.yaml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shakespeare" / "job.yaml"
 DEADLINE = 180
+ELASTIC = "nodes={min: 1, max: 2}"
 SHORT = ("trainer.duration=120step", "trainer.checkpoint.every=30step", "trainer.eval.every=60step")
 
 
@@ -177,7 +178,7 @@ class Job:
 
 def started(name: str, image: str, *sets: str, namespace: str = NAMESPACE) -> Job:
     """A counting job of one epoch, mostly asleep, that has saved once."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}", namespace=namespace)
+    job = Job(name, image, file=COUNT, namespace=namespace)
     told = job.submit("trainer.eval.every=1000step", "trainer.duration=1ep", *sets)
     assert told.returncode == 0, told.stderr
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)

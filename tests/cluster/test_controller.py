@@ -59,7 +59,7 @@ def test_a_deleted_pod_costs_the_budget_nothing(steered: str) -> None:
 
 
 def test_a_pod_that_fails_is_counted_and_the_second_time_all_are_replaced(steered: str) -> None:
-    job = Job("pod-failed", steered, file=COUNT, nodes="{min: 1, max: 2}", namespace=STEERED)
+    job = Job("pod-failed", steered, file=COUNT, namespace=STEERED)
     assert job.submit("trainer.duration=20ep", "trainer.checkpoint.every=10000step").returncode == 0
     until("it trains", lambda: job.rank0().get("step", 0) > 0)
     signal_launcher(job, 1, 9)

@@ -76,7 +76,7 @@ def replace(job: Job, index: int, seen: set[str], *, at_once: bool = False) -> N
 
 def test_pods_deleted_at_every_moment_cost_nothing(cluster: str) -> None:
     """Both pods, in the rendezvous, a step, a save and an evaluation; those in a save by SIGKILL."""
-    job = Job("deleted", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job("deleted", cluster, file=COUNT)
     assert job.submit("trainer.eval.every=20step").returncode == CliExit.OK
     seen: dict[int, set[str]] = {0: set(), 1: set()}
     for moment, index in ORDER:
@@ -95,7 +95,7 @@ def test_pods_deleted_at_every_moment_cost_nothing(cluster: str) -> None:
 
 def test_pods_that_die_after_the_end_do_not_hang_the_job(cluster: str) -> None:
     """Both pods are killed as soon as the run is complete; whoever is made again finds that and leaves."""
-    job = Job("after-the-end", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job("after-the-end", cluster, file=COUNT)
     assert job.submit("trainer.duration=20step", "trainer.eval.every=1000step").returncode == CliExit.OK
     until("the end", lambda: bool(job.pods()) and job.is_done())
     for index in (0, 1):
@@ -189,7 +189,7 @@ def test_an_eviction_by_the_api_is_a_stop_with_a_checkpoint(cluster: str) -> Non
 
 
 def test_what_failed_is_told_when_its_pods_are_gone(cluster: str) -> None:
-    job = Job("gone", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job("gone", cluster, file=COUNT)
     assert job.submit("trainer.data.val.args.size=5000").returncode == CliExit.OK  # beyond the table
     assert job.wait("Succeeded", "Failed") == "Failed"
     kubectl("-n", NAMESPACE, "delete", "pods", "-l", f"training.kubeflow.org/job-name={job.name}", "--wait")

@@ -11,7 +11,7 @@ import pytest
 from hack.cluster import controller, daemons, prometheus
 from hack.cluster.kubectl import kubectl
 from ktrain_controller.failpoint import ENV, Point
-from tests.cluster.jobs import CRASH, Job, started, until, visits
+from tests.cluster.jobs import CRASH, ELASTIC, Job, started, until, visits
 from tests.cluster.steer import (
     attempt,
     attempts,
@@ -116,7 +116,7 @@ def test_what_was_asked_is_not_asked_again_and_whoever_was_deleted_not_deleted(i
 def test_a_rescale_that_is_broken_off_again_and_again_happens_once(image: str) -> None:
     scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
     daemons.stop(NAME)
-    job = started("rescaled", image, "trainer.duration=3ep", scale, namespace=ENDED)
+    job = started("rescaled", image, ELASTIC, "trainer.duration=3ep", scale, namespace=ENDED)
     before = uids(job)
     # Between its deletes there is nothing: the operator takes the other pod by itself.
     die_at(Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.AFTER_DELETES)

@@ -55,7 +55,7 @@ def test_status_names_a_dead_node(cluster: str) -> None:
 
 def test_a_zombie_that_only_the_api_has_lost_commits_nothing(cluster: str) -> None:
     """Its node cannot reach the API server, so nobody can end it; it trains on, and S3 still answers it."""
-    job = Job("zombie", cluster, nodes="{min: 1, max: 2}", file=COUNT)
+    job = Job("zombie", cluster, file=COUNT)
     assert job.submit("nodes={min: 1, max: 1}", "trainer.eval.every=1000step").returncode == CliExit.OK
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
     old = job.pods()[0]

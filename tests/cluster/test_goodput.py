@@ -37,7 +37,7 @@ def seconds(time: str) -> float:
 
 def test_all_of_the_time_is_told_within_a_hundredth(cluster: str) -> None:
     """A rank is killed, then the pod that keeps the account; what is told without the API is told by it as well."""
-    job = Job("goodput", cluster, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job("goodput", cluster, file=COUNT)
     assert job.submit("trainer.eval.every=300step", "trainer.duration=14ep").returncode == 0
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
     job.kill_ranks(1)

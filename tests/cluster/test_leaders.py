@@ -52,7 +52,7 @@ def replicas(first: str, second: str, *, env: Mapping[str, str] | None = None) -
 
 def twice_failing(name: str, image: str) -> Job:
     """A job whose second failure, without a commit between, replaces all pods at once."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}", namespace=LED)
+    job = Job(name, image, file=COUNT, namespace=LED)
     sets = ("trainer.duration=200ep", "trainer.checkpoint.every=10000step", "restart={backoff: {base: 0s}}")
     assert job.submit(*sets).returncode == 0
     until("it trains", lambda: job.rank0().get("step", 0) > 0)

@@ -44,7 +44,7 @@ def earlier_one(cluster: str, tmp_path: Path) -> Iterator[Path]:
 
 def failed_once(name: str, image: str) -> Job:
     """A job whose next failure replaces all its pods."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job(name, image, file=COUNT)
     sets = ("trainer.duration=200ep", "trainer.checkpoint.every=10000step", "restart={backoff: {base: 0s}}")
     assert job.submit(*sets).returncode == 0
     until("it trains", lambda: job.rank0().get("step", 0) > 0)

@@ -14,7 +14,7 @@ from ktrain.cluster import JOB
 from ktrain.records import read_records
 from tests.cluster import release
 from tests.cluster.hosts import is_ready, spare
-from tests.cluster.jobs import COUNT, Job, admin, started, until, visits
+from tests.cluster.jobs import COUNT, ELASTIC, Job, admin, started, until, visits
 from tests.cluster.steer import STEERED, attempt, document, events, in_haste, prepare, reasons, state, uids
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -82,7 +82,7 @@ def test_a_query_decides_how_many_nodes_and_each_sample_is_seen_once(steered: st
     step = "max(ktrain_step{namespace='steered'})"
     query = f"0.5 + 1.5 * scalar(({step} > bool 100) * ({step} < bool 300))"
     scale = f'autoscale={{query: "{query}", target: 1, min: 1, max: 2, cooldown: 1s}}'
-    job = started("scaled", steered, "trainer.duration=4ep", scale, namespace=STEERED)
+    job = started("scaled", steered, ELASTIC, "trainer.duration=4ep", scale, namespace=STEERED)
     assert job.wait("Succeeded", "Failed") == "Succeeded"
     assert visits(job.storage()) == {4.0}
     worlds = [it["world_size"] for it in read_records(job.storage()).all if it["kind"] == "start"]
@@ -96,7 +96,7 @@ def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
     discovery = daemons.pid_of("discovery")
     try:
         scale = 'autoscale={query: "vector(0.1)", target: 1, min: 1, max: 2, cooldown: 1s}'
-        job = started("held", steered, scale, namespace=STEERED)
+        job = started("held", steered, ELASTIC, scale, namespace=STEERED)
         assert job.wait("Succeeded", "Failed") == "Succeeded"
     finally:
         prometheus.start()

@@ -15,7 +15,7 @@ from ktrain.jobs.find import find_job, find_pods
 from ktrain.names import CliExit
 from ktrain.records import read_records
 from ktrain.request import Ask
-from tests.cluster.jobs import COUNT, NAMESPACE, SHORT, Job, digest, ktrain, until, visits
+from tests.cluster.jobs import COUNT, ELASTIC, NAMESPACE, SHORT, Job, digest, ktrain, until, visits
 
 pytestmark = pytest.mark.slow
 ANSWERED_SECONDS = 4.0
@@ -24,7 +24,7 @@ ANSWERED_SECONDS = 4.0
 
 def counting(name: str, image: str, *sets: str) -> Job:
     """A counting job that trains."""
-    job = Job(name, image, file=COUNT, nodes="{min: 1, max: 2}")
+    job = Job(name, image, file=COUNT)
     told = job.submit("trainer.eval.every=1000step", *sets)
     assert told.returncode == CliExit.OK, told.stderr
     until("a step", lambda: int(job.rank0().get("step", 0)) > 0)
@@ -93,7 +93,7 @@ def test_a_suspended_job_goes_on_with_the_next_step(cluster: str, undisturbed: M
 
 
 def test_an_elastic_job_goes_on_with_fewer_nodes_and_sees_each_sample_once(cluster: str) -> None:
-    job = counting("resized", cluster, "trainer.duration=1ep")
+    job = counting("resized", cluster, ELASTIC, "trainer.duration=1ep")
     suspended = ktrain("suspend", job.name, "-n", NAMESPACE, "-o", "json")
     step = json.loads(suspended.stdout)["step"]
     assert 0 < step < 128
@@ -104,6 +104,39 @@ def test_an_elastic_job_goes_on_with_fewer_nodes_and_sees_each_sample_once(clust
     assert [(it["world_size"], it["restored_step"]) for it in starts] == [(2, 0), (1, step)]
     assert get("-n", NAMESPACE, "pytorchjob", job.name)["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"] == 1
     assert visits(job.storage()) == {1.0}
+
+
+def test_an_elastic_job_is_scaled_and_loses_a_pod_while_it_trains(cluster: str) -> None:
+    """2 → 1 → 2 nodes by `ktrain scale`, then a pod is killed: no step is lost by the first two, each sample is seen once."""
+    job = counting("elastic", cluster, ELASTIC, "trainer.duration=4ep", "trainer.checkpoint.every=1000step")
+
+    def size() -> int:
+        told = job.told()
+        return int(told["world_size"]) if told.get("state") == "running" and job.rank0().get("step") else 0
+
+    def scaled(nodes: int) -> None:
+        told = ktrain("scale", job.name, "-n", NAMESPACE, "--nodes", str(nodes))
+        assert told.returncode == CliExit.OK, told.stderr
+        until(f"it steps on {nodes}", lambda: size() == nodes)
+
+    first = job.pods()[0]["metadata"]["uid"]
+    scaled(1)
+    assert list(job.pods()) == [0]
+    scaled(2)
+    job.delete_pod(1, at_once=True)
+    begun = time.monotonic()
+    until("it steps on one", lambda: size() == 1)
+    print(f"one pod killed: first step on the other {time.monotonic() - begun:.1f} s later")
+    until("it steps on two", lambda: size() == 2)
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert job.pods()[0]["metadata"]["uid"] == first
+    starts = read_records(job.storage()).of("start")
+    assert [it["world_size"] for it in starts] == [2, 1, 2, 1, 2]
+    commits = [it["step"] for it in read_records(job.storage()).of("checkpoint")]
+    assert all(it["restored_step"] in commits for it in starts[1:])
+    assert visits(job.storage()) == {4.0}
+    refused = ktrain("scale", job.name, "-n", NAMESPACE, "--nodes", "2")
+    assert (refused.returncode, "has ended (Succeeded)" in refused.stderr) == (CliExit.CONFLICT, True)
 
 
 def test_diff_says_what_a_change_takes(cluster: str) -> None:

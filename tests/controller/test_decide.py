@@ -229,6 +229,17 @@ def test_a_gang_that_does_not_get_whole_gives_its_resources_back() -> None:
     assert found.state.incidents == ()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "up", "is_released"),
+    [({"min": 1, "max": 2}, 0, False), ({"min": 1, "max": 2}, 1, True), ({"min": 2, "max": 2}, 0, True)],
+    ids=["enough", "not the one that hosts", "too few"],
+)
+def test_an_elastic_gang_that_is_large_enough_keeps_what_it_has(nodes: Any, up: int, is_released: bool) -> None:
+    pods = tuple(pod(it) if it == up else replace(waiting(created=NOW - 601), index=it) for it in range(2))
+    found = decide(seen(pods=pods, policy=policy(nodes=nodes))).decision
+    assert (found is not None) is is_released
+
+
 def test_each_release_waits_longer() -> None:
     state = State(releases=(NOW - 3000, NOW - 1000))
     release = decision(seen(pods=(pod(0), waiting(created=NOW - 601)), state=state)).state.release

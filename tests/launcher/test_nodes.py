@@ -82,14 +82,51 @@ def test_a_launcher_that_was_replaced_while_it_lived_leaves(tmp_path: Path) -> N
     assert len(job.marks("start1")) == 2
 
 
-def test_without_node_0_the_others_leave_to_be_made_again(tmp_path: Path) -> None:
+def test_without_node_0_the_others_wait_for_the_next_one(tmp_path: Path) -> None:
+    with gang(tmp_path, "ends.py", "wait", "0", num_nodes=2) as job:
+        until(lambda: job.marks("start0") and job.marks("start1"))
+        kill(job.nodes[0].process.pid)
+        job.nodes[0].process.wait()
+        until(lambda: "event=node_0_lost" in job.nodes[1].output)
+        until(lambda: not is_alive(int(job.marks("start1")[0])))
+        until(lambda: "does not serve" in job.nodes[1].status()["note"])
+        job.start(0)
+        codes = job.wait()
+        epochs = job.epochs()
+    assert codes == [0, 0]
+    assert len(job.marks("start0")) == len(job.marks("start1")) == 2
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+
+
+def test_one_that_waits_for_node_0_leaves_when_the_run_is_done(tmp_path: Path) -> None:
     with gang(tmp_path, "ends.py", "wait", num_nodes=2) as job:
         until(lambda: job.marks("start0") and job.marks("start1"))
         kill(job.nodes[0].process.pid)
-        code = job.nodes[1].wait()
-    assert code == Exit.PEER
-    assert "the launcher of node 0 at 127.0.0.1" in job.nodes[1].termination["message"]
-    assert not is_alive(int(job.marks("start1")[0]))
+        until(lambda: "event=node_0_lost" in job.nodes[1].output)
+        (job.run / names.KEY_DONE).write_text("{}")
+        assert job.nodes[1].wait() == 0
+
+
+def test_an_elastic_job_goes_on_without_a_node_and_takes_it_back(tmp_path: Path) -> None:
+    with gang(tmp_path, "elastic.py", num_nodes=2, spec={"nodes": {"min": 1, "max": 2}}) as job:
+        until(lambda: "3" in job.marks("did"))
+        kill(job.nodes[1].process.pid)
+        job.nodes[1].process.wait()
+        until(lambda: "of1" in job.marks("did"))
+        until(lambda: int(job.marks("did")[-1].removeprefix("of")) > 6)
+        job.start(1)
+        until(lambda: job.marks("did").count("of2") == 2 and not job.marks("did")[-1].startswith("of"))
+        (tmp_path / "enough").touch()
+        codes = job.wait()
+        epochs = job.epochs()
+    did = job.marks("did")
+    assert codes == [0, 0]
+    assert [it for it in did if it.startswith("of")] == ["of2", "of1", "of2"]
+    assert [epoch["cause"] for epoch in epochs] == ["peer", "membership", "done"]
+    assert [epoch["counted"] for epoch in epochs] == [True, False, False]
+    # What a node that joins makes the others stop for is saved: no step is made twice, and none is left out.
+    steps = [int(it) for it in did[did.index("of1") + 1 :] if not it.startswith("of")]
+    assert steps == list(range(steps[0], steps[-1] + 1))
 
 
 def test_a_preempted_node_leaves_and_the_other_waits_for_its_return(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ktrain.storage.memory import MemoryStorage
 from ktrain_launcher import rendezvous
 from ktrain_launcher.control import Cause, Control
 from ktrain_launcher.parking import Parking
+from ktrain_launcher.quorum import Quorum
 from ktrain_launcher.rendezvous import ClosedError, Rendezvous
 from ktrain_launcher.table import KeyValues, Table
 from ktrain_launcher.table_client import TableClient, connect
@@ -51,6 +52,10 @@ class Server:
         self._clients.append(found)
         return found
 
+    def hang_up(self, whose: Control) -> None:
+        """As a process that dies."""
+        next(it for it in self._clients if it is whose._table).close()
+
     def close(self) -> None:
         self._server.close()
 
@@ -87,10 +92,12 @@ def control(server: Server, node: int, num_nodes: int = 2) -> Control:
 
 def meeting(
     made: Control, claim: Callable[[Token | None], Token], *, pause: Callable[[float], bool] = doze,
-    note: Callable[[str], None] = note, is_done: bool = False,
+    note: Callable[[str], None] = note, is_done: bool = False, fewest: int | None = None,
+    expected: int | None = None,
 ) -> Rendezvous:  # fmt: skip
+    most = made.num_nodes
     return Rendezvous(
-        made, host=HOST, run="run", claim=claim, new_store=PORTS.__next__, is_done=lambda: is_done, pause=pause,
+        made, Quorum(fewest or most, most, expected or most), host=HOST, run="run", claim=claim, new_store=PORTS.__next__, is_done=lambda: is_done, pause=pause,
         note=note, say=say,
     )  # fmt: skip
 
@@ -125,8 +132,8 @@ def test_a_launcher_that_was_made_again_asks_for_the_next_round(server: Server) 
 def test_one_that_died_while_it_waited_does_not_count(server: Server) -> None:
     claims = Claims()
     former = control(server, 1)
-    former.register("a former self")
-    former.enter(0, "a former self")
+    former.register("0")
+    former.enter(0)
     zero, one = meeting(control(server, 0), claims), meeting(control(server, 1), claims)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(one.next_round)
@@ -230,12 +237,114 @@ def test_a_job_that_is_given_up_claims_no_epoch(server: Server) -> None:
 def test_one_that_takes_the_place_of_a_silent_one_says_so(server: Server) -> None:
     zero, again = control(server, 0), control(server, 1)
     meet(meeting(zero, Claims()), meeting(control(server, 1), Claims()))
-    again.register("again")
-    assert again.enter(0, "again") == 2
+    again.register("9")
+    assert again.enter(0) == 2
     cause = zero.any_cause(1)
     assert cause is not None
     assert (cause.code, cause.is_counted) == (200, True)
     assert cause.message.startswith("the launcher of node 1 was killed")
+
+
+def test_a_launcher_that_goes_without_a_word_costs_a_round(server: Server) -> None:
+    claims, one = Claims(), control(server, 1)
+    zero = meeting(control(server, 0), claims)
+    meet(zero, meeting(one, claims))
+    zero._control.bury(1, [0, 1])
+    assert zero._control.target() == 1
+    server.hang_up(one)
+    until(lambda: zero._control.here() == {0})
+    zero._control.bury(1, [0, 1])
+    zero._control.bury(1, [0, 1])
+    cause = zero._control.cause(1)
+    assert (zero._control.target(), cause and cause.node, cause and cause.is_counted) == (2, 1, True)
+    assert control(server, 1).deaths() == 1
+
+
+def test_one_that_leaves_as_the_round_begins_costs_a_round_that_nobody_pays_for(server: Server) -> None:
+    claims, one = Claims(), control(server, 1)
+    zero = meeting(control(server, 0), claims)
+    meet(zero, meeting(one, claims))
+    one.leave()
+    zero._control.bury(1, [0, 1])
+    assert zero._control.target() == 2
+    assert zero._control.any_cause(1) == Cause(1, -1, 143, message="node 1 was told to go")
+    assert zero._control.deaths() == 0
+
+
+def test_one_whose_ranks_have_ended_said_all_there_is_to_say(server: Server) -> None:
+    claims, one = Claims(), control(server, 1)
+    zero = meeting(control(server, 0), claims)
+    meet(zero, meeting(one, claims))
+    one.end_ranks(1, {1: 143})
+    server.hang_up(one)
+    until(lambda: zero._control.here() == {0})
+    zero._control.bury(1, [0, 1])
+    assert (zero._control.target(), zero._control.any_cause(1)) == (2, None)
+
+
+def test_one_that_dies_while_it_waits_to_join_costs_the_others_nothing(server: Server) -> None:
+    claims = Claims()
+    zero, gone = meeting(control(server, 0), claims, fewest=1, expected=1), control(server, 1)
+    meet(zero)
+    gone.register("0")
+    gone.enter(0)
+    server.hang_up(gone)
+    again = control(server, 1)
+    again.register("1")
+    assert again.enter(0) == 1
+    assert (again.target(), zero._control.any_cause(1)) == (1, None)
+
+
+def test_one_that_was_cut_off_does_not_take_the_place_of_its_successor(server: Server) -> None:
+    claims = Claims()
+    zombie = meeting(control(server, 1), claims)
+    new = meeting(control(server, 1), claims)
+    zombie._control.move(server.ask())
+    with pytest.raises(FencedError, match="another launcher of node 1"):
+        zombie.register()
+    server.hang_up(new._control)
+    until(lambda: zombie._control.here() == set())
+    zombie.register()
+    assert zombie._control.here() == {1}
+
+
+def test_one_that_has_done_its_part_may_go(server: Server) -> None:
+    claims, one = Claims(), control(server, 1)
+    zero = meeting(control(server, 0), claims)
+    meet(zero, meeting(one, claims))
+    one.finish(1)
+    server.hang_up(one)
+    until(lambda: zero._control.here() == {0})
+    zero._control.bury(1, [0, 1])
+    assert (zero._control.target(), zero._control.any_cause(1)) == (1, None)
+
+
+def test_an_elastic_job_goes_on_with_those_that_are_left(server: Server) -> None:
+    claims = Claims()
+    zero, two = (meeting(control(server, node, 3), claims, fewest=1) for node in (0, 2))
+    gone = control(server, 1, 3)
+    meet(zero, meeting(gone, claims, fewest=1), two)
+    server.hang_up(gone)
+    zero._control.ask(1)
+    meet(zero, two)
+    assert zero.formed == two.formed
+    assert zero.formed is not None
+    assert (zero.round, zero.formed.nodes) == (2, (0, 2))
+
+
+def test_one_that_comes_late_is_taken_in(server: Server) -> None:
+    claims, notes = Claims(), list[str]()
+    zero, one = (meeting(control(server, node, 3), claims, fewest=1, expected=2) for node in (0, 1))
+    meet(zero, one)
+    with ThreadPoolExecutor(1) as pool:
+        two = pool.submit(meeting(control(server, 2, 3), claims, fewest=1, note=notes.append).next_round)
+        until(lambda: zero._control.target() == 2)
+        cause = zero._control.any_cause(1)
+        assert cause == Cause(2, -1, 203, message="node 2 joins")
+        meet(zero, one)
+        assert zero.formed == two.result(10)
+    assert zero.formed is not None
+    assert zero.formed.nodes == (0, 1, 2)
 
 
 def test_nobody_meets_after_the_verdict(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -70,6 +71,18 @@ def test_a_number_begins_at_0(table: KeyValues) -> None:
     assert [table.add("n", 0), table.add("n", 2), table.add("n", 1)] == [0, 2, 3]
 
 
+def test_a_will_is_done_when_the_connection_ends(server: TableServer, one: TableClient) -> None:
+    other = client(server.port)
+    other.will("a", "1")
+    other.will("a", "2")
+    other.will("b", "3")
+    assert one.get("a", "b") == [None, None]
+    other.close()
+    end = time.monotonic() + 10
+    while one.get("a", "b") != ["2", "3"]:
+        assert time.monotonic() < end
+
+
 def test_no_word_of_many_launchers_is_lost(server: TableServer, one: TableClient) -> None:
     def work(_number: int) -> None:
         made = client(server.port)
@@ -85,8 +98,8 @@ def test_no_word_of_many_launchers_is_lost(server: TableServer, one: TableClient
 @pytest.mark.parametrize(
     "line",
     [b"GET / HTTP/1.1\r\n", b"[]\n", b'["close"]\n', b'["__init__"]\n', b'["get", {}]\n', b'["put", "a"]\n', b'["add", "a", "b"]\n',
-     b'["swap", "no such", "a", "b"]\n', b"x" * (MAX_LINE + 2) + b"\n", b"\xff\n", b"7\n"],
-    ids=["http", "empty", "close", "private", "object", "too few", "no number", "unknown", "long", "binary", "scalar"],
+     b'["swap", "no such", "a", "b"]\n', b'["will", "a"]\n', b"x" * (MAX_LINE + 2) + b"\n", b"\xff\n", b"7\n"],
+    ids=["http", "empty", "close", "private", "object", "too few", "no number", "unknown", "half a will", "long", "binary", "scalar"],
 )  # fmt: skip
 def test_a_stranger_costs_only_its_connection(server: TableServer, one: TableClient, line: bytes) -> None:
     with socket.create_connection((HOST, server.port), timeout=10) as stranger:
@@ -171,7 +184,7 @@ def test_one_that_accepts_and_says_nothing_is_waited_for() -> None:
 def test_words_are_lines_of_json(server: TableServer) -> None:
     """The wire, as it stays within a version."""
     with socket.create_connection((HOST, server.port), timeout=10) as made, made.makefile("rwb") as file:
-        assert file.readline() == b"ktrain launcher, words 1\n"
+        assert file.readline() == b"ktrain launcher, words 2\n"
         for word, answer in [(["put", "a", "1"], None), (["get", "a", "b"], ["1", None]), (["add", "n", 3], 3)]:
             file.write(json.dumps(word).encode() + b"\n")
             file.flush()

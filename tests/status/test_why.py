@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ktrain.names import ANNOTATION_POLICY
 from ktrain.picture import Picture
 from ktrain.status.observe import Facts
 from ktrain.status.why import state
@@ -73,4 +74,29 @@ def test_the_first_thing_in_the_way_is_the_reason(observed: Facts, what: str, wh
     found = state(observed)
     assert found.what == what
     assert found.why.endswith(why) or why in found.why
+    assert bool(found.why) == bool(why)
+
+
+ELASTIC = {ANNOTATION_POLICY: json.dumps({"nodes": {"min": 1, "max": 2}})}
+
+
+@pytest.mark.parametrize(
+    ("pods", "picture", "what", "why"),
+    [
+        ((pod("Running"), pod("Pending", conditions=UNSCHEDULABLE)), STEPPING, "training", "without demo-worker-0: no node takes it"),
+        ((pod("Running"),), STEPPING, "training", "1 of 2 pods are there"),
+        ((pod("Running"), pod("Running")), Picture(("running", "rendezvous"), ({"rank": 0, "step": 7},), notes=("the others train",)), "training", "the others train"),
+        ((pod("Running"), pod("Running")), STEPPING, "training", ""),
+        ((pod("Running"), pod("Pending", conditions=UNSCHEDULABLE)), Picture(("rendezvous",)), "pending", "demo-worker-0: no node takes it"),
+    ],
+    ids=["unschedulable", "not made", "joins", "all", "too few"],
+)  # fmt: skip
+def test_an_elastic_job_trains_without_some_of_its_pods(
+    pods: tuple[Object, ...], picture: Picture, what: str, why: str
+) -> None:
+    made = job("Running", replicas=2)
+    made["metadata"]["annotations"] = ELASTIC
+    found = state(facts(made, *pods, picture=picture))
+    assert found.what == what
+    assert found.why.startswith(why)
     assert bool(found.why) == bool(why)

@@ -15,7 +15,7 @@ from ktrain_controller.state import MAX_INCIDENTS, Incident, Intent, Release, St
 
 TOGETHER: Final = 2
 """After so many failures with no commit between them, replacing one pod did not help: all are replaced. Not when the gang
-is whole again by the time that a failure counts, as after an echo: it trains by then."""
+can train again by the time that a failure counts, as after an echo: it trains by then."""
 
 
 def charge(
@@ -27,7 +27,7 @@ def charge(
     if budget.is_spent(state.incidents, seen.policy.restart, seen.now):
         return Decision(policy, "RestartsExhausted", _given_up(seen, len(counted), message), GiveUp(), state)
     left = f"; failure {len(counted)} of {seen.policy.restart.max}"
-    if not gang and (len(counted) < TOGETHER or seen.is_whole):
+    if not gang and (len(counted) < TOGETHER or seen.is_enough):
         return Decision(policy, reason, f"{message}{left}", Record(), state)
     seconds = seen.policy.restart.pause(len(counted)).total_seconds()
     return again(seen, state, policy=policy, reason=reason, message=f"{message}{left}", pause=seconds)

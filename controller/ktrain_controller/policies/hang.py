@@ -18,7 +18,7 @@ UNKNOWN_LIMIT: Final = 1800.0  # the launcher's own for phases that may take lon
 
 def hang(seen: Observation) -> Decision | Wait | None:
     """Asks where all ranks stand first, then restarts the gang."""
-    if not seen.is_whole or seen.fleet.is_blind or not _are_nodes_well(seen):
+    if not seen.is_enough or seen.fleet.is_blind or not _are_nodes_well(seen):
         return None
     since, why = _stands(seen)
     if why is None:

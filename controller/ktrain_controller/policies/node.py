@@ -41,7 +41,7 @@ def notice(seen: Observation) -> Decision | Wait | None:
     known = seen.state.asked
     for pod in seen.pods:
         node = seen.node(pod)
-        if node is None or not node.notice or not pod.is_up or f"{NOTICED}{node.name}" in known or not seen.is_whole:
+        if node is None or not node.notice or not pod.is_up or f"{NOTICED}{node.name}" in known or not seen.is_enough:
             continue
         state = replace(seen.state, asked={**_recent(known, seen.now), f"{NOTICED}{node.name}": seen.now})
         message = f"node {node.name} will go ({node.notice}): asked for a checkpoint"

@@ -17,7 +17,7 @@ FORGIVEN: Final = 7200.0  # releases that are older do not lengthen the pause
 def start(seen: Observation) -> Decision | Wait | NeedsWorkload | None:
     """One pod does not run within the limit while its peers hold what others could use."""
     waiting = [pod for pod in seen.pods if pod.phase == "Pending" and pod.deleting is None]
-    if not waiting:
+    if not waiting or seen.is_enough:
         return None
     late, left = _latest(seen, waiting)
     if not any(_holds(pod, late) for pod in seen.pods):

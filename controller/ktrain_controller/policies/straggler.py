@@ -39,7 +39,7 @@ def _tell(seen: Observation, slow: Sequence[Work], *, normal: float, seconds: fl
 def _is_calm(seen: Observation) -> bool:
     """Whether the newest beat is of now, and of a gang that trains."""
     is_heard = seen.silence is None and not seen.fleet.is_blind
-    return is_heard and seen.is_whole and seen.beat is not None and seen.beat.state == "running"
+    return is_heard and seen.is_enough and seen.beat is not None and seen.beat.state == "running"
 
 
 def _own(seen: Observation) -> str:
