@@ -23,6 +23,7 @@ from ktrain_trainer.compiled import Compiled
 from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
+from ktrain_trainer.long_steps import LongSteps
 from ktrain_trainer.meter import Meter
 from ktrain_trainer.metrics import Metrics
 from ktrain_trainer.metrics.registry import check as check_metrics
@@ -132,6 +133,7 @@ def assemble(
         meter,
         stop,
         Profiler(spec.profile, world, place.storage, journal, snapshot, stop),
+        LongSteps(place.grace_seconds, stop, agree=world.agree, save_seconds=meter.save_seconds),
         about,
         compiled=compiled,
         probe=Probe.of(spec, world, place.storage, journal),

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ktrain.errors import NonFiniteError
 from ktrain_trainer import loss_scale, plateau, rng
@@ -52,7 +52,7 @@ def train(run: Run) -> None:
 
 def _step(run: Run) -> None:
     progress = run.progress
-    before = (progress.step, progress.samples, progress.tokens)
+    before, cursor = (progress.step, progress.samples, progress.tokens), progress.cursor
     started = time.perf_counter()
     assert run.steps is not None
     run.profiler.begin()
@@ -70,7 +70,11 @@ def _step(run: Run) -> None:
 
     run.freezer.hold(progress)
     run.parallel.begin()
-    _forward_backward(run, batches, samples)
+    give_back = run.long_steps.keep(run.model)
+    if not _forward_backward(run, batches, samples):
+        give_back()
+        _give_up(run, cursor)
+        return
     votes = _reduce(run)  # agreed by all ranks: the weight, and who was told to go
     run.saving.fence()
     with run.profiler.span("update"):
@@ -80,7 +84,9 @@ def _step(run: Run) -> None:
     progress.step += 1
     progress.samples += samples
     progress.tokens += votes.weight
-    run.saving.step_done(run.meter.step_done(progress, samples=samples, tokens=votes.weight))
+    seconds = run.meter.step_done(progress, samples=samples, tokens=votes.weight)
+    run.saving.step_done(seconds)
+    run.long_steps.ended(seconds, votes=votes.long)
     if run.saving.is_cold:
         run.saving.warm(run.state)
     run.is_stopping = votes.stop > 0  # told during this step or before: the commit below holds it
@@ -90,8 +96,18 @@ def _step(run: Run) -> None:
     _after_step(run, before, votes)
 
 
-def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
-    rounds = run.train.cut(run.world).rounds(0, samples) if run.parallel.pads else len(batches)
+def _give_up(run: Run, cursor: Any) -> None:
+    """The step never was: what is saved is the state before, and the batches come again."""
+    run.parallel.begin()
+    run.progress.cursor = cursor
+    run.is_stopping = True
+    log.warning("step %d is given up: it would not end within preemption.grace", run.progress.step + 1)
+
+
+def _forward_backward(run: Run, batches: list[Batch], samples: int) -> bool:
+    """False when all ranks have agreed to give the step up."""
+    most = run.train.cut(run.world).rounds(0, samples)
+    rounds = most if run.parallel.pads else len(batches)
     real = len(batches)
     run.filler = batches[0] if batches else run.filler
     if rounds > real:  # sharded parameters are gathered by all ranks together, so all run equally many passes
@@ -102,6 +118,8 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
     for number, batch in enumerate(batches):
         rng.seed_all(rng.key(run.spec.seed, rng.FORWARD, run.progress.step, batch.index))
         is_last = number == rounds - 1
+        if _is_given_up(run, number, most if is_last else number + 1, most):
+            return False
         with run.parallel.sync(is_last=is_last):
             with run.profiler.span("forward"), run.autocast():
                 out = run.task(run.model, to_device(batch.data, run.world.device))
@@ -114,15 +132,25 @@ def _forward_backward(run: Run, batches: list[Batch], samples: int) -> None:
             with run.profiler.span("backward"):
                 run.backward(out.loss_sum, is_real=is_real)
     if not batches:
+        if _is_given_up(run, 0, most, most):
+            return False
         run.parallel.vote(_votes(run, weight))
     run.loss_weight += weight
+    return True
+
+
+def _is_given_up(run: Run, begin: int, end: int, most: int) -> bool:
+    """Once for each micro-batch from begin to end; a rank that has fewer than others asks before its last, which reduces."""
+    return any(run.long_steps.is_given_up(left=1 - number / most) for number in range(begin, end))
 
 
 def _votes(run: Run, weight: float) -> Votes:
     is_first, saving, stop = run.world.is_first, run.saving, run.stop
     due = is_first and saving.is_due_by_clock()
     remember = is_first and saving.memory.is_due_by_clock()
-    return Votes(weight, float(stop.is_set), save=due + 2.0 * stop.wants_save, remember=float(remember))
+    return Votes(
+        weight, float(stop.is_set), save=due + 2.0 * stop.wants_save, remember=float(remember), long=run.long_steps.vote
+    )
 
 
 def _reduce(run: Run) -> Votes:

@@ -75,6 +75,10 @@ class Meter:
             self.tell()
         return seconds
 
+    def save_seconds(self) -> float:
+        """What a checkpoint has taken on average until it was durable; 0 before the first."""
+        return self.snapshot.checkpoint_seconds / max(1, self.snapshot.checkpoints)
+
     def interval(self) -> dict[str, float]:
         """Rates since the last call, for the training curve."""
         rates, self._since = self._since.rates(), _Interval()

@@ -29,6 +29,7 @@ class Place:
     scratch: Path
     opener: Callable[[str], Storage] = open_storage  # for other places on the same server, such as initFrom
     memory: tuple[str, ...] = ()  # the launcher's, for copies that outlive this rank
+    grace_seconds: float | None = None  # between SIGTERM and SIGKILL; None: not known
 
 
 def nowhere() -> Place:
@@ -56,6 +57,7 @@ def given(job: TrainingJob, env: Mapping[str, str] = os.environ) -> Place:
         Path(env.get(names.ENV_SCRATCH) or tempfile.gettempdir()),
         opener(job),
         tuple(filter(None, env.get(names.ENV_MEMORY, "").split(","))),
+        job.spec.preemption.grace.total_seconds(),
     )
 
 

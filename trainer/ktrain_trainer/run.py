@@ -17,6 +17,7 @@ from ktrain_trainer.data import Batch, Loader, Steps
 from ktrain_trainer.freeze import Freezer
 from ktrain_trainer.journal import Journal
 from ktrain_trainer.length import Length
+from ktrain_trainer.long_steps import LongSteps
 from ktrain_trainer.meter import Meter
 from ktrain_trainer.metrics import Metrics
 from ktrain_trainer.numerics import autocast
@@ -70,6 +71,7 @@ class Run:
     meter: Meter
     stop: StopFlag
     profiler: Profiler
+    long_steps: LongSteps
     about: Mapping[str, Any] = field(default_factory=dict)  # versions, device, …: for the record of the start
     compiled: Compiled | None = None
     split: str = "val"  # what is evaluated on

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,9 +15,19 @@ class StopFlag:
     """Whether this process was told to go, to save, or to look closely. No collective, no lock, no logging in the handler."""
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.since: float | None = None  # monotonic, of the first signal
         self.wants_save = False  # until a save that was agreed on after the request
         self.wants_profile = False  # until one begins
+
+    @property
+    def is_set(self) -> bool:
+        """Whether this process was told to go."""
+        return self.since is not None
+
+    def request(self) -> None:
+        """What a signal does; also for those who stop us without one."""
+        if self.since is None:
+            self.since = time.monotonic()
 
     def listen(self) -> Self:
         """Takes over SIGTERM and SIGINT for good; call it in the main thread, before anything slow."""
@@ -41,7 +52,7 @@ class StopFlag:
                 signal.signal(number, handler)
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
-        self.is_set = True
+        self.request()
 
     def _on_save(self, _signum: int, _frame: FrameType | None) -> None:
         self.wants_save = True

@@ -13,13 +13,15 @@ class Votes:
     """What every rank puts into a step, and after the reduction the sums over all ranks.
 
     weight: targets that counted; stop: ranks that were told to go; save: one when a checkpoint is due by rank 0's clock,
-    and two for each rank that was asked for one; remember: the same for a copy in memory, by rank 0's clock.
+    and two for each rank that was asked for one; remember: the same for a copy in memory, by rank 0's clock; long: ranks
+    whose steps are long for the grace period.
     """
 
     weight: float = 0.0
     stop: float = 0.0
     save: float = 0.0
     remember: float = 0.0
+    long: float = 0.0
 
     @property
     def is_save_asked(self) -> bool:

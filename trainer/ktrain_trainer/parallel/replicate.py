@@ -18,7 +18,7 @@ from ktrain_trainer.parallel.base import Votes
 from ktrain_trainer.parallel.buckets import bucket, groups
 from ktrain_trainer.parallel.buffers import Buffers, broadcast
 
-_VOTES: Final = 5  # weight in two parts, stop, save, remember
+_VOTES: Final = 6  # weight in two parts, stop, save, remember, long
 _NOTHING: Final = nullcontext()
 _SPLIT: Final = 4096.0  # float32 holds 24 bits: the weight travels as two numbers, whole up to 2**36
 
@@ -58,15 +58,15 @@ class Replicated:
 
     def vote(self, votes: Votes) -> None:
         high = votes.weight // _SPLIT
-        values = (high, votes.weight - high * _SPLIT, votes.stop, votes.save, votes.remember)
+        values = (high, votes.weight - high * _SPLIT, votes.stop, votes.save, votes.remember, votes.long)
         self._votes.copy_(torch.tensor(values, dtype=self._votes.dtype))
 
     def reduce(self) -> Votes:
         self._launch(len(self._buckets), is_ready=lambda _it: True)
         for made in self._buckets:
             made.work.wait()
-        high, low, stop, save, remember = self._votes.tolist()  # the step's one read from the device
-        return Votes(high * _SPLIT + low, stop, save, remember)
+        high, low, *others = self._votes.tolist()  # the step's one read from the device
+        return Votes(high * _SPLIT + low, *others)
 
     def norm(self) -> torch.Tensor:
         norms: list[torch.Tensor] = [torch.linalg.vector_norm(made.grads) for made in self._buckets]

@@ -52,7 +52,8 @@ class Sharded:
         yield
 
     def vote(self, votes: Votes) -> None:
-        self._votes = torch.tensor([votes.weight, votes.stop, votes.save, votes.remember], dtype=torch.float64)
+        values = [votes.weight, votes.stop, votes.save, votes.remember, votes.long]
+        self._votes = torch.tensor(values, dtype=torch.float64)
         self._work = dist.all_reduce(self._votes, group=self._world.control, async_op=True)
 
     def reduce(self) -> Votes:
