@@ -10,7 +10,7 @@ from ktrain.errors import ClusterError, SpecError, TakenError, TimedOutError
 from ktrain.jobs import queued
 from ktrain.jobs.ask import ask
 from ktrain.jobs.decided import decided, without_pause
-from ktrain.jobs.find import ended, find_job, find_pods, is_running, is_suspended, queue_of, spec_of, worker
+from ktrain.jobs.find import ended, find_job, find_pods, is_running, is_suspended, needed, queue_of, spec_of, worker
 from ktrain.jobs.page import state_of
 from ktrain.jobs.resize import resized
 from ktrain.request import Answer, Ask
@@ -67,7 +67,7 @@ def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:
     wanted = nodes if nodes is not None else int(worker(job).get("replicas", 1))
     change: Object = {"spec": {"runPolicy": {"suspend": False}}}
     if nodes is not None and nodes != worker(job).get("replicas"):
-        _check_nodes(cluster, job, nodes)
+        check_nodes(cluster, job, nodes)
         change["spec"]["pytorchReplicaSpecs"] = {"Worker": resized(worker(job), nodes)}
     _set_suspended(cluster, job, change)
     return wanted
@@ -77,8 +77,8 @@ def stop_ranks(cluster: Cluster, job: Object, waiting: Waiting) -> int | None:
     """All ranks commit and end, and their launchers wait for what comes next; the step, None when nobody trains."""
     me = job["metadata"]
     running = [pod for pod in find_pods(cluster, me["namespace"], me["name"]) if is_running(pod)]
-    if len(running) < int(worker(job).get("replicas", 1)):
-        waiting.say("not all of its pods run, so there is nothing to save")
+    if len(running) < needed(job):
+        waiting.say("too few of its pods run, so there is nothing to save")
         return None
     if (state := state_of(cluster, running[0])) not in {"running", ""}:
         waiting.say(f"its ranks do not train now ({state}), so there is nothing to save")
@@ -110,7 +110,8 @@ def _take_over(cluster: Cluster, job: Object) -> bool:
     return True
 
 
-def _check_nodes(cluster: Cluster, job: Object, nodes: int) -> None:
+def check_nodes(cluster: Cluster, job: Object, nodes: int) -> None:
+    """SpecError for a number that the job's spec does not allow."""
     spec = spec_of(cluster, job).spec
     if not spec.min_nodes <= nodes <= spec.max_nodes:
         raise SpecError(
