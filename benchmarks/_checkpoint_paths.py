@@ -157,6 +157,7 @@ class Dcp(Way):
     """torch.distributed.checkpoint, sync, over s3fs."""
 
     is_async = False
+    prefix = "s3fs"
 
     def open(self) -> None:
         self.group = dist.new_group(backend="gloo")
@@ -184,13 +185,13 @@ class Dcp(Way):
         from torch.distributed.checkpoint.fsspec_filesystem import FsspecWriter
 
         # One file of each rank after the other is what it does by default; four at once was faster here.
-        return FsspecWriter(f"s3://{BUCKET}/s3fs/{step}", thread_count=4, endpoint_url=self.endpoint)
+        return FsspecWriter(f"s3://{BUCKET}/{self.prefix}/{step}", thread_count=4, endpoint_url=self.endpoint)
 
     def reader(self, step: int) -> Any:
         """For one checkpoint."""
         from torch.distributed.checkpoint.fsspec_filesystem import FsspecReader
 
-        return FsspecReader(f"s3://{BUCKET}/s3fs/{step}", endpoint_url=self.endpoint)
+        return FsspecReader(f"s3://{BUCKET}/{self.prefix}/{step}", endpoint_url=self.endpoint)
 
 
 class DcpAsync(Dcp):
@@ -202,19 +203,21 @@ class DcpAsync(Dcp):
 class Connector(Dcp):
     """torch.distributed.checkpoint, sync, over s3torchconnector; its endpoint comes from the environment."""
 
+    prefix = "s3tc"
+
     def writer(self, step: int) -> Any:
         from s3torchconnector import S3ClientConfig
         from s3torchconnector.dcp import S3StorageWriter
 
         config = S3ClientConfig(force_path_style=True, part_size=PART_BYTES)
-        return S3StorageWriter(REGION, f"s3://{BUCKET}/s3tc/{step}", config, thread_count=4)
+        return S3StorageWriter(REGION, f"s3://{BUCKET}/{self.prefix}/{step}", config, thread_count=4)
 
     def reader(self, step: int) -> Any:
         from s3torchconnector import S3ClientConfig
         from s3torchconnector.dcp import S3StorageReader
 
         config = S3ClientConfig(force_path_style=True, part_size=PART_BYTES)
-        return S3StorageReader(REGION, f"s3://{BUCKET}/s3tc/{step}", config)
+        return S3StorageReader(REGION, f"s3://{BUCKET}/{self.prefix}/{step}", config)
 
 
 class ConnectorAsync(Connector):

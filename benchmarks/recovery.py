@@ -190,7 +190,7 @@ def running(way: Way) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start() -> "subprocess.Popen[bytes]":
-        _kill(processes)
+        kill_all(processes)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore"}
         environment["RECOVERY_LOG"] = str(way.folder / "steps")
         log = (way.folder / "log").open("ab")
@@ -200,10 +200,11 @@ def running(way: Way) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
     try:
         yield start
     finally:
-        _kill(processes)
+        kill_all(processes)
 
 
-def _kill(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+def kill_all(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """With everything below them."""
     for process in processes:
         below = children(process.pid)
         process.kill()

@@ -41,6 +41,7 @@ ENV_CODE: Final = "KTRAIN_CODE"  # sha256 of the code archive in storage; empty:
 # -- Environment of a rank, on top of what torchrun gives (RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, ...) ---------
 ENV_EPOCH: Final = "KTRAIN_EPOCH"
 ENV_MEMORY: Final = "KTRAIN_MEMORY"  # paths of files in memory that outlive the rank, with commas; empty: none
+ENV_UNSTEADY: Final = "KTRAIN_UNSTEADY"  # file that says when storage fails on purpose (ktrain chaos); empty: never
 ENV_SNAPSHOT_SOCKET: Final = "KTRAIN_SNAPSHOT_SOCKET"
 ENV_ERROR_FILE: Final = "KTRAIN_ERROR_FILE"
 

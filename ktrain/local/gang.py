@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,7 @@ class Gang:
     taken: Taken
     storage_url: str
     folder: Path  # of the job file: where the code is
+    env: Mapping[str, str] = field(default_factory=dict)  # what launchers find beside it
     scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="ktrain-")))
     guard: Guard = field(default_factory=Guard)
     nodes: list[Node] = field(default_factory=list)
@@ -122,7 +124,7 @@ class Gang:
             names.ENV_TERMINATION_LOG: str(node.termination),
             names.ENV_STORAGE_URL: self.storage_url,
         }
-        return {**os.environ, **self.mapped.job.spec.env, **own}
+        return {**os.environ, **self.mapped.job.spec.env, **self.env, **own}
 
 
 def free_port() -> int:

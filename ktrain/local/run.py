@@ -62,12 +62,17 @@ class Runner:
     gang: Gang
     view: View
     interrupts: Interrupts
+    attend: "Callable[[Runner, Picture], None]" = lambda _runner, _picture: None
+    """Who looks on, and may lay hands on the launchers."""
+    ask_every: float = ASK_EVERY
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     picture: Picture = field(default_factory=Picture)
     cause: dict[str, Any] = field(default_factory=dict)
     _failures: list[float] = field(default_factory=list)
     _due: dict[int, float] = field(default_factory=dict)  # node → when it starts again
+    _epoch_before: dict[int, int] = field(default_factory=dict)  # node → the newest one when its launcher was started
+    _away: dict[int, float] = field(default_factory=dict)  # node → before when it must not
     _open: set[int] = field(default_factory=set)  # nodes that have not ended for good
     _failed: bool = False
     _is_taken_over: bool = False
@@ -86,13 +91,19 @@ class Runner:
             self._hear_signals()
             for node in self.gang.nodes:
                 self._look_at(node)
-            if self.clock() - asked_at >= ASK_EVERY:
+            if self.clock() - asked_at >= self.ask_every:
                 asked_at = self.clock()
-                self._look(asker.ask())
+                picture = asker.ask()
+                self._look(picture)
+                self.attend(self, picture)
             self._forward(tails)
             self.sleep(TICK)
         self._forward(tails)
         return Ended(self._code(), self.picture, self.cause)
+
+    def keep_away(self, node: int, seconds: float) -> None:
+        """This node is not started again before so many seconds have passed, as if its machine were gone."""
+        self._away[node] = self.clock() + seconds
 
     def _hear_signals(self) -> None:
         if self.interrupts.count and not self._asked_to_stop:
@@ -106,6 +117,7 @@ class Runner:
         if node.rank in self._due:
             if self.clock() >= self._due[node.rank]:
                 del self._due[node.rank]
+                self._epoch_before[node.rank] = self._seen_epoch
                 self.gang.start(node)
             return
         assert node.process is not None
@@ -118,7 +130,7 @@ class Runner:
     def _judge(self, node: Node, code: int) -> None:
         now = self.clock()
         # A launcher that had an epoch keeps the job's budget itself, in storage; here only the others are counted.
-        if code not in {0, 143} and not _termination(node).get("epoch"):
+        if code not in {0, 143} and not (_termination(node).get("epoch") or self._had_epoch(node)):
             self._failures.append(now)
         verdict = operator.judge(
             code, stopping=self._asked_to_stop or self._failed or self._is_taken_over, failures=self._failures, now=now,
@@ -135,11 +147,15 @@ class Runner:
             self._is_taken_over = True
             self._end_all()
 
+    def _had_epoch(self, node: Node) -> bool:
+        """Whether one began in its life: a launcher that is killed leaves no word of it."""
+        return self._seen_epoch > self._epoch_before.get(node.rank, 0)
+
     def _restart(self, node: Node, code: int, pause: timedelta) -> None:
         said = _termination(node)
         cause = ": ".join(str(it) for it in (said.get("cause") or f"exit {code}", said.get("message")) if it)
         self.view.event(f"node {node.rank} ended ({cause}); starting it again in {pause.total_seconds():g} s")
-        self._due[node.rank] = self.clock() + pause.total_seconds()
+        self._due[node.rank] = max(self.clock() + pause.total_seconds(), self._away.get(node.rank, 0.0))
 
     def _fail(self, node: Node, code: int) -> None:
         self._failed = True

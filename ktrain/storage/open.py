@@ -1,17 +1,26 @@
 """From a URL to a storage."""
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ktrain.errors import StorageError
+from ktrain.names import ENV_UNSTEADY
 from ktrain.storage.base import Storage
 from ktrain.storage.file import FileStorage
+from ktrain.storage.unsteady import unsteady
 
 
 def open_storage(
     url: str, *, endpoint: str | None = None, region: str | None = None, ca_bundle: str | None = None
 ) -> Storage:
     """The storage behind s3://bucket/prefix, file:///path or a plain path; connects at the first call, not here."""
+    found = _open(url, endpoint=endpoint, region=region, ca_bundle=ca_bundle)
+    plan = os.getenv(ENV_UNSTEADY)
+    return unsteady(found, Path(plan)) if plan else found
+
+
+def _open(url: str, *, endpoint: str | None, region: str | None, ca_bundle: str | None) -> Storage:
     if not url or "\0" in url:
         raise StorageError(f"{url!r} is no storage URL; write s3://bucket/prefix, file:///path or a folder")
     scheme = url.partition("://")[0].lower() if "://" in url else ""
