@@ -26,6 +26,7 @@ def command(
     """Record the next steps of one rank with torch's profiler, while it trains on, as trainer.profile says."""
     from ktrain.jobs.ask import ask
     from ktrain.jobs.find import reach_job, running_pods, spec_of
+    from ktrain.jobs.page import runs_rank
     from ktrain.jobs.reach import run_storage
     from ktrain.request import Ask
 
@@ -35,7 +36,8 @@ def command(
         raise SpecError(
             f"--rank {rank}: job {name} has {counted(len(pods), 'running pod')} of {counted(per_pod, 'rank')}, counted from 0"
         )
-    (answer,) = ask(cluster, job, [pods[rank // per_pod]], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
+    pod = next((it for it in pods if runs_rank(cluster, it, rank)), pods[rank // per_pod])
+    (answer,) = ask(cluster, job, [pod], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
     if not answer.ok:
         raise ClusterError(f"no profile was taken: {answer.message}")
     say(f"{answer.message}.*")

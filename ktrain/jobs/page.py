@@ -23,6 +23,14 @@ def page(cluster: Cluster, pod: Object) -> Object:
     return found
 
 
+def runs_rank(cluster: Cluster, pod: Object, rank: int) -> bool:
+    """Whether it says that this rank is one of its own: in an elastic job they are numbered over the pods that take part."""
+    try:
+        return any(it.get("rank") == rank for it in page(cluster, pod).get("ranks", ()))
+    except ClusterError:
+        return False
+
+
 def state_of(cluster: Cluster, pod: Object) -> str:
     """What it says that it does, in a word; empty when it cannot be asked."""
     try:
