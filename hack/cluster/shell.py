@@ -10,7 +10,7 @@ from typing import Final
 
 from hack.cluster.layout import CONTROL, LOGS
 
-DEADLINE: Final = 60.0
+DEADLINE: Final = 180.0
 
 
 class NeedError(Exception):

@@ -105,7 +105,8 @@ def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
 
 
 def test_a_job_past_its_deadline_ends_and_one_past_its_time_to_live_goes(steered: str) -> None:
-    job = started("late", steered, "trainer.duration=99ep", "deadline=15s", "ttl=5s", namespace=STEERED)
+    job = Job("late", steered, file=COUNT, namespace=STEERED)
+    assert job.submit("trainer.duration=99ep", "deadline=15s", "ttl=5s").returncode == 0
     assert job.wait("Failed") == "Failed"
     assert "took longer than 15s" in document(job)["status"]["conditions"][-1]["message"]
     until("the object is gone", lambda: admin().find(JOB, STEERED, job.name) is None)
