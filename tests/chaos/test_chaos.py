@@ -75,7 +75,7 @@ def test_an_elastic_job_goes_on_while_a_node_is_away(folder: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_job_that_gives_up_has_failed(folder: Path) -> None:
     answer = ktrain_chaos(
-        folder, "--count", "9", "--every", "1s", "--fault", "rank-kill", "--set", "restart.max=1", 
+        folder, "--count", "9", "--every", "1s", "--fault", "rank-kill", "--set", "restart.max=1",
         "--set", "trainer.checkpoint.every=100000step", "--set", "trainer.duration=100000step", "--no-twin", "-o", "json",
     )  # fmt: skip
     assert answer.returncode == CliExit.JOB_FAILED, answer.stderr

@@ -280,12 +280,12 @@ except CheckpointError as error:
 
 
 def decode_in_bounds(kind: str, count: int) -> str:
-    """In a process that may take twenty bytes of memory for each of the manifest's; killed after a minute or two."""
+    """In a process that may take twenty bytes of memory for each of the manifest's; killed after some minutes."""
     done = subprocess.run(
         [sys.executable, "-c", _DECODE, kind, str(count)],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
         check=True,
         cwd=Path(__file__).parents[2],
     )

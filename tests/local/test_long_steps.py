@@ -30,9 +30,8 @@ SETS = (
 )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_its_accumulation_is_dropped_and_the_step_before_is_what_is_saved(folder: Path, strategy: str) -> None:
+def stopped_in_step_3(folder: Path, strategy: str) -> tuple[str, ...]:
+    """With what it was started."""
     code = folder / "train.py"
     text = code.read_text(encoding="utf-8").replace("\n\nclass Spirals", f"{FORWARD}\n\nclass Spirals")
     code.write_text(
@@ -53,6 +52,17 @@ def test_its_accumulation_is_dropped_and_the_step_before_is_what_is_saved(folder
     assert "step 3 is given up: it would not end within preemption.grace" in told
     assert step(folder) == 2
     assert [it["step"] for it in read_records(run_storage(folder)).of("stop")] == [2]
+    return sets
+
+
+@pytest.mark.timeout(300)
+def test_ranks_that_shard_agree_to_give_it_up_too(folder: Path) -> None:
+    stopped_in_step_3(folder, "fsdp2")
+
+
+@pytest.mark.timeout(300)
+def test_what_is_saved_is_the_step_before_to_the_bit(folder: Path) -> None:
+    sets = stopped_in_step_3(folder, "ddp")
     assert ktrain_run(folder, *sets).returncode == CliExit.OK
     assert step(folder) == 3
     whole = ktrain_run(folder, *sets, "--set", "storage.url=undisturbed")
