@@ -9,21 +9,13 @@ from typing import Final
 
 from ktrain.chaos.mischief import Struck
 from ktrain.chaos.trace import Kind
+from ktrain.local.verdict import Verdict
 from ktrain.records import Record, Records
 from ktrain.units import counted
 
 SHOWN: Final = 3
 ROUNDING: Final = 1e-3
 IN_PLACE: Final = (Kind.RANK_KILL, Kind.FREEZE)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """On one promise. ok None: it was not looked at, and `told` says why."""
-
-    name: str
-    ok: bool | None
-    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +29,7 @@ class Recovery:
 
 def recoveries(struck: Sequence[Struck], records: Records) -> list[Recovery]:
     """Of each epoch that faults have cost: of the last of them, and what is lost is known where it was alone."""
-    starts = [it for it in records.all if it["kind"] == "start"]
+    starts = _starts(records)
     found = []
     for before, start in pairwise(starts):
         faults = [it for it in struck if before["time"] < it.at < start["time"]]
@@ -53,7 +45,7 @@ def recoveries(struck: Sequence[Struck], records: Records) -> list[Recovery]:
 
 def never_older(struck: Sequence[Struck], records: Records) -> Verdict:
     """No epoch began from anything older than what was committed before."""
-    starts = [it for it in records.all if it["kind"] == "start"]
+    starts = _starts(records)
     wrong = []
     for fault in struck:
         later = next((it for it in starts if it["time"] > fault.at), None)
@@ -111,6 +103,10 @@ def recovers(found: Sequence[Recovery]) -> Verdict:
         seconds.setdefault(it.kind, []).append(it.seconds)
     told = [f"{kind} {statistics.median(all_):.1f} s (worst {max(all_):.1f})" for kind, all_ in seconds.items()]
     return Verdict("recovers", None if not told else True, ", ".join(told) or "no fault cost the ranks an epoch")
+
+
+def _starts(records: Records) -> list[Record]:
+    return [it for it in records.all if it["kind"] == "start"]
 
 
 def _are_same(one: float | None, other: float | None, *, is_exact: bool) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ktrain.chaos.trace import ABOUT, USUAL, Fault, Kind, trace
 from ktrain.cli.common import Format, JobFile, Output, Sets, say, seconds, show
 from ktrain.errors import SpecError
 from ktrain.load import load_job
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ktrain.chaos.local import Game
-    from ktrain.chaos.trace import Fault, Kind
 
-FAULTS = "rank-kill, pod-kill, pod-loss, preempt, freeze, storage-outage, storage-slow"
+FAULTS = ", ".join(Kind)
 
 
 def command(
@@ -44,8 +44,6 @@ def command(
     That it ends; that no checkpoint is wrong or older than what was committed; that a notice costs no step; that each loss
     and every tensor is, bit for bit, the undisturbed run's (of an elastic job: nearly). Exit code 9 when one of these fails.
     """
-    from ktrain.chaos.trace import trace
-
     faults = trace(seed, count=count, mean_seconds=_positive(every), kinds=_kinds(fault))
     if plan:
         _print(faults, output)
@@ -72,8 +70,7 @@ def command(
 
 def _tell(game: "Game", output: Format) -> int:
     for verdict in game.verdicts:
-        ok = {True: "ok", False: "FAILED", None: "-"}[verdict.ok]
-        say(f"{verdict.name:<10} {ok:<6}  {verdict.told}")
+        say(verdict.line)
     if game.goodput:
         say(game.goodput)
     if output is not Format.text:
@@ -92,8 +89,6 @@ def _document(game: "Game") -> dict[str, Any]:
 
 
 def _print(faults: "Sequence[Fault]", output: Format) -> None:
-    from ktrain.chaos.trace import ABOUT
-
     if output is not Format.text:
         told = [{"at": it.at, "kind": str(it.kind), "seconds": it.seconds} for it in faults]
         show(told, output)
@@ -103,8 +98,6 @@ def _print(faults: "Sequence[Fault]", output: Format) -> None:
 
 
 def _kinds(asked: list[str] | None) -> "Sequence[Kind]":
-    from ktrain.chaos.trace import USUAL, Kind
-
     try:
         return tuple(Kind(it) for it in asked) if asked else USUAL
     except ValueError as error:

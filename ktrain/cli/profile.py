@@ -36,7 +36,8 @@ def command(
         raise SpecError(
             f"--rank {rank}: job {name} has {counted(len(pods), 'running pod')} of {counted(per_pod, 'rank')}, counted from 0"
         )
-    pod = next((it for it in pods if runs_rank(cluster, it, rank)), pods[rank // per_pod])
+    likely = pods[rank // per_pod]  # another only in an elastic job that lacks a pod
+    pod = next((it for it in (likely, *pods) if runs_rank(cluster, it, rank)), likely)
     (answer,) = ask(cluster, job, [pod], Ask.PROFILE, rank=rank, timeout=seconds(timeout))
     if not answer.ok:
         raise ClusterError(f"no profile was taken: {answer.message}")

@@ -121,13 +121,14 @@ def _run(loaded: Loaded, mapped: "Mapped", *, fresh: bool, quiet: bool, output: 
 def _smoke(loaded: Loaded, output: Format) -> int:
     import dataclasses
 
-    from ktrain.local.smoke import Verdict, smoke
+    from ktrain.local.smoke import smoke
+    from ktrain.local.verdict import Verdict
 
     verdicts: list[Verdict] = []
 
     def tell(verdict: Verdict) -> None:
         verdicts.append(verdict)
-        say(f"{verdict.name:<10} {'ok    ' if verdict.ok else 'FAILED'}  {verdict.told}")
+        say(verdict.line)
 
     code, lines = smoke(loaded.job, loaded.folder, tell)
     if code is not CliExit.OK:

@@ -12,6 +12,7 @@ from ktrain.local.gang import Gang
 from ktrain.local.mapping import Machine, adapt
 from ktrain.local.run import Ended, Interrupts, Runner
 from ktrain.local.small import LEARN_STEPS, RANKS, STEPS, held, smoked
+from ktrain.local.verdict import Verdict
 from ktrain.names import CliExit
 from ktrain.picture import Picture
 from ktrain.records import Records, read_records
@@ -22,15 +23,6 @@ from ktrain.units import counted
 
 ENDS: Final = 5  # records at each end of the curve: dropout makes single ones jump
 LEAST: Final = 1e-3  # of the loss: what counts as falling
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """On one thing that a run does."""
-
-    name: str
-    ok: bool
-    told: str
 
 
 @dataclass
