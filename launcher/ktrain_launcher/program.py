@@ -17,11 +17,13 @@ def command(job: TrainingJob, code: Path) -> Command:
 
 def modules(job: TrainingJob) -> list[str]:
     """Imported once for all ranks."""
-    if job.spec.script:
+    trainer = job.spec.trainer
+    if not trainer:
         return ["torch", "ktrain_trainer"]
-    # The first optimizer that is made imports torch._dynamo: seconds for each rank, and again after each restart. A script
-    # may make none, and would wait for it all the same.
-    return ["torch._dynamo", "ktrain_trainer.worker"]
+    # What shards, recomputes or compiles imports torch's compiler with its first step: seconds for each rank, and again
+    # after each restart. Nothing else needs it (uncompiled.py).
+    needs_compiler = trainer.compile or trainer.parallel.is_sharded or trainer.parallel.recompute != "none"
+    return [*(["torch._dynamo"] if needs_compiler else []), "ktrain_trainer.worker"]
 
 
 def base_environment(job: TrainingJob, nproc: int) -> dict[str, str]:

@@ -3,10 +3,9 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,19 +186,14 @@ def test_a_wrong_document_is_told_with_its_place(tmp_path: Path) -> None:
     assert "Traceback" not in job.output
 
 
-@pytest.mark.slow
-def test_a_rank_of_the_trainer_need_not_import_what_all_of_them_need() -> None:
-    """The warm interpreter has what the first optimizer imports: each rank would take seconds for it, after each restart."""
-    code = f"""
-import importlib, sys
-for module in {modules(job())!r}: importlib.import_module(module)
-before = set(sys.modules)
-import torch
-weight = torch.zeros(1, requires_grad=True)
-optimizer = torch.optim.AdamW([weight])
-weight.sum().backward()
-optimizer.step()
-print(len([it for it in set(sys.modules) - before if it.startswith("torch")]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert int(done.stdout) < 10
+def warm_modules(**trainer: Any) -> list[str]:
+    spec = job().spec.trainer
+    assert spec
+    return modules(job(trainer={**spec.model_dump(mode="json", by_alias=True, exclude_unset=True), **trainer}))
+
+
+def test_the_compiler_is_imported_ahead_for_those_who_need_it_and_for_nobody_else() -> None:
+    assert "torch._dynamo" in warm_modules(parallel={"strategy": "fsdp2"})
+    assert "torch._dynamo" in warm_modules(parallel={"recompute": "full"})
+    assert "torch._dynamo" in warm_modules(compile={})
+    assert "torch._dynamo" not in warm_modules(parallel={"strategy": "ddp"})

@@ -16,6 +16,7 @@ from ktrain_trainer.checkpoint.optimizer import LR_SCALE
 from ktrain_trainer.checkpoint.sharding import is_sharded
 from ktrain_trainer.groups import Terms, terms
 from ktrain_trainer.muon import MuonWithAdamW, hidden
+from ktrain_trainer.uncompiled import spare_compiler
 
 _WHERE: Final = "spec.trainer.optim"
 
@@ -49,6 +50,7 @@ OPTIMIZERS: Final[Mapping[str, Kind]] = {
 
 def make(spec: Optim, model: nn.Module, *, lr: float | None = None) -> torch.optim.Optimizer:
     """The optimizer over all parameters of the model, frozen ones too: checkpoint keys never depend on freezing."""
+    spare_compiler()
     lr = spec.lr if lr is None else lr
     params = dict(model.named_parameters())
     if spec.name == "muon" and not spec.use:

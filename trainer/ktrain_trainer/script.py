@@ -32,6 +32,7 @@ from ktrain_trainer.progress import Progress
 from ktrain_trainer.script_checkpoint import ScriptCheckpoint
 from ktrain_trainer.sinks import open_sinks
 from ktrain_trainer.stop import StopFlag
+from ktrain_trainer.uncompiled import spare_compiler
 from ktrain_trainer.vote import Vote
 from ktrain_trainer.world import World
 
@@ -215,6 +216,7 @@ class ScriptLoader:
 def init() -> ScriptRun:
     """Joins the gang that `ktrain run`, the launcher or torchrun started; alone without one. Call it first."""
     failures.install_hook()
+    spare_compiler()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the launcher asks for our stacks
     stop = StopFlag().listen()
     world = World.join()
