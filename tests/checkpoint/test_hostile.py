@@ -299,6 +299,5 @@ def test_a_manifest_of_very_many_entries_is_judged_in_bounded_time_and_memory(ki
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["chunks", "columns", "tensors"])
-def test_a_million_entries_too(kind: str) -> None:
-    assert decode_in_bounds(kind, 1_000_000) == "whole"
+def test_a_million_entries_too() -> None:
+    assert decode_in_bounds("columns", 1_000_000) == "whole"  # whose tiling takes the most arithmetic
