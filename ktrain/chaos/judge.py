@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from ktrain.chaos.mischief import Struck
-from ktrain.chaos.trace import Kind
+from ktrain.chaos.trace import Kind, Struck
 from ktrain.local.verdict import Verdict
 from ktrain.records import Record, Records
+from ktrain.spec import TrainingJob
 from ktrain.units import counted
 
 SHOWN: Final = 3
@@ -25,6 +25,7 @@ class Recovery:
     kind: Kind
     seconds: float
     lost: int | None
+    parts: tuple[tuple[str, float], ...] = ()  # of the seconds, by whose they are, where that can be seen
 
 
 def recoveries(struck: Sequence[Struck], records: Records) -> list[Recovery]:
@@ -94,6 +95,12 @@ def same_state(digest: str | None, twin: str | None) -> Verdict:
         else "the last checkpoints differ"
     )
     return Verdict("state", digest == twin, told)
+
+
+def memory_every(job: TrainingJob) -> int | None:
+    """How often memory has a copy, in steps; None where nothing is copied between checkpoints, or by the clock."""
+    every = (job.spec.trainer.checkpoint.memory_every if job.spec.trainer else None) or ()
+    return min((int(it.value) for it in every if it.unit == "step"), default=None)
 
 
 def recovers(found: Sequence[Recovery]) -> Verdict:

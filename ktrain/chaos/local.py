@@ -11,9 +11,9 @@ from typing import Final
 import xxhash
 
 from ktrain.chaos import judge
-from ktrain.chaos.judge import Recovery
-from ktrain.chaos.mischief import Mischief, Struck
-from ktrain.chaos.trace import Fault
+from ktrain.chaos.game import Game
+from ktrain.chaos.mischief import Mischief
+from ktrain.chaos.trace import Fault, Struck
 from ktrain.checkpoints.read import read_manifest
 from ktrain.checkpoints.verify import verify
 from ktrain.goodput.keep import accounts
@@ -49,18 +49,6 @@ class Run:
     def is_done(self) -> bool:
         """Whether it came to the end of its training."""
         return self.ended.code is CliExit.OK
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """What came of a game day."""
-
-    code: CliExit
-    verdicts: tuple[Verdict, ...]
-    struck: tuple[Struck, ...] = ()
-    recoveries: tuple[Recovery, ...] = ()
-    goodput: str = ""
-    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +105,7 @@ def _watched(job: TrainingJob) -> TrainingJob:
 def _judged(job: TrainingJob, faults: Sequence[Fault], struck: tuple[Struck, ...], run: Run, twin: Run | None) -> Game:
     found = judge.recoveries(struck, run.records)
     verdicts = [_ends(faults, struck, run), judge.never_older(struck, run.records), _whole(run)]
-    verdicts += [judge.loses(found, memory_every=_memory_every(job)), judge.recovers(found)]
+    verdicts += [judge.loses(found, memory_every=judge.memory_every(job)), judge.recovers(found)]
     if twin is not None:
         verdicts += _compared(job, run, twin)
     is_good = all(it.ok is not False for it in verdicts)
@@ -150,12 +138,6 @@ def _compared(job: TrainingJob, run: Run, twin: Run) -> list[Verdict]:
     is_exact = isinstance(job.spec.nodes, int)
     curve = judge.same_curve(run.records, twin.records, is_exact=is_exact)
     return [curve, judge.same_state(_digest(run), _digest(twin))] if is_exact else [curve]
-
-
-def _memory_every(job: TrainingJob) -> int | None:
-    """In steps; None where nothing is copied between checkpoints, or by the clock."""
-    every = (job.spec.trainer.checkpoint.memory_every if job.spec.trainer else None) or ()
-    return min((int(it.value) for it in every if it.unit == "step"), default=None)
 
 
 def _digest(run: Run) -> str | None:

@@ -9,22 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ktrain.chaos.trace import Fault, Kind
+from ktrain.chaos.trace import Fault, Kind, Struck
 from ktrain.local.run import Runner
 from ktrain.picture import Picture
 
 SLOW_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Struck:
-    """A fault that has come. at: Unix seconds; step, committed: of rank 0 as last told, None when it had told nothing."""
-
-    fault: Fault
-    at: float
-    whom: str
-    step: int | None
-    committed: int | None
 
 
 @dataclass

@@ -30,6 +30,8 @@ ABOUT: Final[dict[Kind, str]] = {
 }
 
 USUAL: Final = (Kind.RANK_KILL, Kind.POD_KILL, Kind.PREEMPT, Kind.FREEZE, Kind.OUTAGE)
+ON_CLUSTER: Final = (Kind.RANK_KILL, Kind.POD_KILL, Kind.PREEMPT)  # what comes there when nothing is said
+HERE_ONLY: Final = frozenset({Kind.OUTAGE, Kind.SLOW})  # a cluster's storage is not ours to break
 LASTS: Final = (2.0, 10.0)  # seconds
 
 
@@ -41,6 +43,17 @@ class Fault:
     kind: Kind
     draw: float
     seconds: float  # how long it lasts, of those that last
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that has come. at: Unix seconds; step, committed: of rank 0 as last told, None when it had told nothing."""
+
+    fault: Fault
+    at: float
+    whom: str
+    step: int | None
+    committed: int | None
 
 
 def trace(seed: int, *, count: int, mean_seconds: float, kinds: Sequence[Kind] = USUAL) -> tuple[Fault, ...]:

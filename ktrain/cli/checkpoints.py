@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Sets, Timeout, say, seconds, show
+from ktrain.cli.common import Context, Format, JobName, Namespace, Output, Sets, Timeout, confirmed, say, seconds, show
 from ktrain.errors import ClusterError, MissingError
 from ktrain.names import CliExit
 from ktrain.units import counted
@@ -152,7 +152,7 @@ def prune(
     steps = ", ".join(str(commit.step) for commit in wanted.removed) or "none"
     say(f"{storage.url}\n  goes   {steps} ({format_bytes(wanted.freed_bytes)})\n  stays  "
         + ", ".join(str(commit.step) for commit in wanted.kept))  # fmt: skip
-    if dry_run or not (yes or _confirmed("delete them?")):
+    if dry_run or not (yes or confirmed("delete them?", "say --yes or --dry-run")):
         say("nothing was deleted")
         return CliExit.OK
     done = act(storage, wanted)
@@ -248,9 +248,3 @@ class _Progress:
             self._done += num_bytes
             if self._is_shown:
                 typer.echo(f"\r{self._title}: {self._done / self._total:.0%}", err=True, nl=False)
-
-
-def _confirmed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on; say --yes or --dry-run")
-    return typer.confirm(question, err=True)

@@ -85,6 +85,13 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def confirmed(question: str, instead: str) -> bool:
+    """Whether who sits there says yes; a usage error, with what to say instead, where nobody does."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"there is no terminal to ask on; {instead}")
+    return typer.confirm(question, err=True)
+
+
 class Plain(yaml.SafeDumper):
     """Writes every value out: anchors help no reader."""
 

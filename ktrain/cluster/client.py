@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
@@ -18,7 +18,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from ktrain.cluster.kinds import Kind
 from ktrain.cluster.problems import MAX_AFTER_SECONDS, problem
-from ktrain.errors import ClusterError, MissingError, NoKindError, UnreachableError
+from ktrain.errors import ClusterError, ForbiddenError, MissingError, NoKindError, UnreachableError
 
 Object = dict[str, Any]
 TIMEOUT_SECONDS: Final = 15.0
@@ -181,6 +181,48 @@ class Cluster:
         with closing(self._split(answer)) as lines:
             yield from (line.decode(errors="replace") for line in lines)
 
+    def execute(self, pod: Object, command: Sequence[str], *, seconds: float = TIMEOUT_SECONDS) -> str:
+        """Runs a program in a pod's first container, to its end; what it printed. ClusterError when it failed."""
+        from kubernetes.stream import ws_client
+
+        me, container = pod["metadata"], pod["spec"]["containers"][0]["name"]
+        wanted = [
+            ("container", container),
+            ("stdout", "true"),
+            ("stderr", "true"),
+            *(("command", it) for it in command),
+        ]
+        path = f"/api/v1/namespaces/{me['namespace']}/pods/{me['name']}/exec"
+        method, url, headers, *_ = self._api.param_serialize(
+            "GET", path, query_params=wanted, header_params={}, auth_settings=["BearerToken"]
+        )
+        try:
+            said = ws_client.websocket_call(  # type: ignore[no-untyped-call]
+                self._api.configuration, method, url, headers=headers, _preload_content=False
+            )
+            said.run_forever(timeout=seconds)
+            text, code = "".join(said.read_all()).strip(), said.returncode
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _refused(error, me["name"]) from None
+        if code != 0:
+            raise ClusterError(f"{command[0]} in pod {me['name']} ended with {code}: {text[-200:]}")
+        return text
+
+    def evict(self, pod: Object) -> None:
+        """Asks the pod to go, as a drained node does. BusyError while a PodDisruptionBudget forbids it; gone is fine."""
+        me = pod["metadata"]
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": me["name"], "namespace": me["namespace"]},
+        }
+        body["deleteOptions"] = {"preconditions": {"uid": me["uid"]}}
+        path = f"/api/v1/namespaces/{me['namespace']}/pods/{me['name']}/eviction"
+        try:
+            self._json("POST", path, body=body)
+        except MissingError:
+            return
+
     def _split(self, answer: Any) -> Generator[bytes, None, None]:
         rest = b""
         try:
@@ -246,6 +288,16 @@ class Cluster:
 def _config_file() -> str:
     """Now: the client library reads the variable once, when it is imported."""
     return os.environ.get("KUBECONFIG") or "~/.kube/config"
+
+
+def _refused(error: Exception, pod: str) -> ClusterError:
+    """Why nothing could be run in a pod: the handshake's status is only in the sentence."""
+    told = str(getattr(error, "reason", None) or error)
+    if "403" in told:
+        return ForbiddenError(
+            f"the cluster refuses to run anything in pod {pod}; it needs the right to create pods/exec"
+        )
+    return ClusterError(f"nothing can be run in pod {pod}: {' '.join(told.split())[:200]}")
 
 
 def _reason(error: Exception) -> str:

@@ -6,8 +6,7 @@ import pytest
 
 from ktrain.chaos import judge
 from ktrain.chaos.judge import Recovery
-from ktrain.chaos.mischief import Struck
-from ktrain.chaos.trace import Fault, Kind
+from ktrain.chaos.trace import Fault, Kind, Struck
 from ktrain.records import Records
 
 
