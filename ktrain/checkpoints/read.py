@@ -3,6 +3,7 @@
 import hashlib
 from typing import Protocol
 
+from ktrain.checkpoints import manifest as manifests
 from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
 from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
@@ -27,10 +28,7 @@ class DamagedError(CheckpointError):
 def read_manifest(storage: Storage, commit: Commit) -> Manifest:
     """The manifest that the commit names; DamagedError when it is not the one that was committed."""
     where = f"{storage.url}/{commit.manifest}"
-    try:
-        data, _ = storage.get(commit.manifest)
-    except NotFound as error:
-        raise DamagedError(f"{where} is missing") from error
+    data = _whole(storage, commit.manifest, where)
     found = hashlib.sha256(data).hexdigest()
     if found != commit.sha256:
         raise DamagedError(f"{where} is damaged: its sha256 is {found}, HEAD says {commit.sha256}")
@@ -42,6 +40,16 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
             f"HEAD says step {commit.step} of attempt {commit.attempt}, epoch {commit.epoch}"
         )
     return manifest
+
+
+def _whole(storage: Storage, key: str, where: str) -> bytes:
+    """Not before its size is known: whatever lies there in its place may be larger than memory."""
+    if (stat := storage.stat(key)) and stat.size_bytes > manifests.MAX_MANIFEST_BYTES:
+        raise DamagedError(f"{where} is damaged: {stat.size_bytes} bytes are more than any manifest has")
+    try:
+        return storage.get(key)[0]
+    except NotFound as error:
+        raise DamagedError(f"{where} is missing") from error
 
 
 def read_blocks(storage: Readable, item: ObjectEntry, begin: int, end: int) -> memoryview:

@@ -238,6 +238,27 @@ def test_a_manifest_of_another_step_than_head_says_is_named(good: dict[str, byte
         read_manifest(storage, head.newest)
 
 
+def test_what_is_too_large_for_a_manifest_is_not_even_fetched(
+    good: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ktrain.checkpoints.manifest.MAX_MANIFEST_BYTES", 100_000)
+    newest = next(key for key in of_step(good, 3) if key.endswith(".json"))
+    storage = with_changes(good, **{newest: bytes(100_001)})
+    fetch, fetched = storage.get, list[str]()
+
+    def get(key: str) -> tuple[bytes, str]:
+        fetched.append(key)
+        return fetch(key)
+
+    monkeypatch.setattr(storage, "get", get)
+    found = Checkpointer(storage, Token(1, 1), World(), run="run").restore(Marked(), None)
+    assert found is not None
+    assert found.step == 2
+    assert "100001 bytes are more than any manifest has" in found.fell_back[0]
+    assert fetched
+    assert newest not in fetched
+
+
 def test_a_manifest_larger_than_any_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ktrain.checkpoints.manifest.MAX_MANIFEST_BYTES", 1000)
     with pytest.raises(CheckpointError, match="1001 bytes are more than any manifest has"):
