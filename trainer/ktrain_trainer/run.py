@@ -32,6 +32,7 @@ from ktrain_trainer.saving import Saving, State
 from ktrain_trainer.stop import StopFlag
 from ktrain_trainer.streaming import Streamed
 from ktrain_trainer.task import Task
+from ktrain_trainer.uncompiled import backward
 from ktrain_trainer.world import World
 
 log = logging.getLogger("ktrain")
@@ -88,6 +89,7 @@ class Run:
     loss_weight: float = 0.0
     skipped: set[str] = field(default_factory=set)  # samples of this rank that could not be read, each told once
     new_skipped: int = 0  # since the last record
+    _units: dict[tuple[torch.dtype, float], torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Parameters as the optimizer knows them: those of the model are others while shards are gathered."""
@@ -127,8 +129,10 @@ class Run:
         The true weight is known after the reduction only, and divided by there.
         """
         factor = loss_scale.of(self.spec, self.progress) / self.spec.batch.global_ if is_real else 0.0
-        # Not backward(factor): to compare a gradient's shape, torch imports sympy, seconds in each process.
-        (loss_sum * factor).backward()  # type: ignore[no-untyped-call]
+        unit = self._units.get((loss_sum.dtype, factor))
+        if unit is None:
+            self._units[loss_sum.dtype, factor] = unit = loss_sum.new_tensor(factor)
+        backward(loss_sum, unit)
 
     def note_skipped(self, places: tuple[str, ...]) -> None:
         """Counts samples that others stood in for, and tells of each once."""

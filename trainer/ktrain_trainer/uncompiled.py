@@ -1,6 +1,6 @@
-"""torch's optimizers, without a wait for torch's compiler.
+"""A step of training, without a wait for torch's compiler.
 
-They keep torch.compile out of `add_param_group`, `zero_grad`, `step` and more, and import all of it for that at their first
+torch's optimizers keep torch.compile out of `add_param_group`, `zero_grad`, `step` and more, and import all of it for that at their first
 call: torch._dynamo takes two to three times as long as torch itself, in each process. Before anybody has imported it nothing
 can be compiled and there is nothing to keep out: until then the methods do what they are for, and afterwards what torch
 made of them.
@@ -17,6 +17,15 @@ from torch.optim import Optimizer
 
 _COMPILER: Final = "torch._dynamo"
 _Method = Callable[..., Any]
+
+
+def backward(loss: torch.Tensor, unit: torch.Tensor) -> None:
+    """`loss.backward(unit)` of a scalar loss. To compare the two's shapes, torch imports sympy there: seconds, the first time."""
+    engine = getattr(torch.autograd.graph, "_engine_run_backward", None)
+    if engine is None:  # not in this torch any more: slower at first, and the same
+        loss.backward(unit)  # type: ignore[no-untyped-call]
+    else:
+        engine((loss,), (unit,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def spare_compiler() -> None:
