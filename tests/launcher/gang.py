@@ -122,7 +122,8 @@ class Gang:
 
     def epochs(self) -> list[dict[str, Any]]:
         """The records that node 0 wrote."""
-        return [json.loads(path.read_text()) for path in sorted((self.run / names.DIR_EPOCHS).iterdir())]
+        # Storage keeps locks beside, whose names begin with a dot.
+        return [json.loads(path.read_text()) for path in sorted((self.run / names.DIR_EPOCHS).glob("a*.json"))]
 
     @property
     def output(self) -> str:
