@@ -20,6 +20,7 @@ from ktrain_controller.decision import (
     Record,
     Remove,
     Request,
+    Resize,
     Restart,
     Restore,
     Resume,
@@ -54,12 +55,12 @@ class Actor:
     def act(self, decision: Decision, seen: Observation) -> None:
         """Carries it out, or raises ClusterError, or NotLeaderError, with the rest undone."""
         match decision.deed:
-            case Record():
-                self._patch(seen.job, patches.remember(seen.job, decision.state))
-            case Restore(attempt):
-                self._patch(seen.job, patches.of_attempt(seen.job, decision.state, attempt))
+            case Record() | Restore() as deed:
+                self._remember(deed, decision.state, seen.job)
             case Restart() as deed:
                 self._restart(deed, decision.state, seen)
+            case Resize(replicas):
+                self._resize(replicas, decision.state, seen.job)
             case Sweep(pods):
                 self._delete(seen.job, pods)
             case Suspend(None) | Resume(None) as deed:
@@ -81,14 +82,17 @@ class Actor:
             raise NotLeaderError
         self._cluster.create(EVENT, event)
 
+    def _remember(self, deed: Record | Restore, state: State, job: Job) -> None:
+        if isinstance(deed, Restore):
+            self._patch(job, patches.of_attempt(job, state, deed.attempt))
+        else:
+            self._patch(job, patches.remember(job, state))
+
     def _restart(self, deed: Restart, state: State, seen: Observation) -> None:
         job = seen.job
-        assert deed.replicas is None or not job.queue, "Kueue has counted its pods, and stops a job that changes them"
         change = patches.next_attempt(job, state)
-        if deed.avoid or seen.state.avoid or deed.replicas is not None:
-            change = patches.reshaped(
-                change, self._whole(job), avoid=deed.avoid, before=seen.state.avoid, replicas=deed.replicas
-            )
+        if deed.avoid or seen.state.avoid:
+            change = patches.elsewhere(change, self._whole(job), avoid=deed.avoid, before=seen.state.avoid)
         reach(Point.BEFORE_INTENT)
         self._patch(job, change)
         reach(Point.AFTER_INTENT)
@@ -96,11 +100,18 @@ class Actor:
         named = {pod.uid: pod for pod in seen.pods if pod.uid in state.intent.uids}
         self._delete(job, tuple(_target(pod, state.intent.force) for pod in named.values()))
 
+    def _resize(self, replicas: int, state: State, job: Job) -> None:
+        assert not job.queue, "Kueue has counted its pods, and stops a job that changes them"
+        change = patches.of_size(job, state, self._whole(job), replicas)
+        reach(Point.BEFORE_RESIZE)
+        self._patch(job, change)
+        reach(Point.AFTER_RESIZE)
+
     def _set_suspended(self, deed: Suspend | Resume, state: State, seen: Observation) -> None:
         change = patches.suspended(seen.job, state, suspend=isinstance(deed, Suspend))
         if isinstance(deed, Suspend) and state.avoid:  # the next attempt is made by the template as it is then
             whole, avoid = self._whole(seen.job), state.avoided(seen.now)
-            change = patches.reshaped(change, whole, avoid=avoid, before=seen.state.avoid, replicas=None)
+            change = patches.elsewhere(change, whole, avoid=avoid, before=seen.state.avoid)
         self._patch(seen.job, change)
         if isinstance(deed, Suspend):
             reach(Point.AFTER_SUSPEND)

@@ -18,7 +18,13 @@ class Restart:
     """These pods go; their successors carry the next attempt. state.intent names them."""
 
     avoid: tuple[str, ...] = ()  # nodes that the successors should not be put on, as far as others will take them
-    replicas: int | None = None  # another number of pods
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Another number of pods for an elastic job: who comes joins, who goes saves first, the others go on."""
+
+    replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Remove:
     """The job's object goes; its run stays in storage."""
 
 
-Deed = Record | Restore | Restart | Sweep | Suspend | Deactivate | Resume | GiveUp | Request | Remove
+Deed = Record | Restore | Restart | Resize | Sweep | Suspend | Deactivate | Resume | GiveUp | Request | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Decision:
     @property
     def is_destructive(self) -> bool:
         """Whether it ends pods that might be training."""
-        return isinstance(self.deed, Restart | Suspend | GiveUp)
+        return isinstance(self.deed, Restart | Resize | Suspend | GiveUp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ class Point(StrEnum):
     BEFORE_INTENT = "before-intent"
     AFTER_INTENT = "after-intent"
     BETWEEN_DELETES = "between-deletes"
+    BEFORE_RESIZE = "before-resize"
+    AFTER_RESIZE = "after-resize"
     AFTER_DELETES = "after-deletes"
     AFTER_SUSPEND = "after-suspend"
     AFTER_RESUME = "after-resume"

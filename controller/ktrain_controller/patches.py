@@ -58,18 +58,19 @@ def activity(workload: Workload, *, is_active: bool, mark: str) -> Object:
     }
 
 
-def reshaped(change: Object, document: Object, *, avoid: Iterable[str], before: Mapping[str, float],
-             replicas: int | None) -> Object:  # fmt: skip
-    """`change`, with another number of pods and other nodes to avoid; `document` is the whole object of that version."""
-    worker = document["spec"]["pytorchReplicaSpecs"]["Worker"]
-    mine = change["spec"]["pytorchReplicaSpecs"]["Worker"]
-    if replicas is not None:
-        grown = resized(worker, replicas)
-        mine["replicas"] = grown["replicas"]
-        mine["template"]["spec"] = grown["template"]["spec"]
-    affinity = _avoiding(worker["template"]["spec"].get("affinity") or {}, list(avoid), before)
+def of_size(job: Job, state: State, document: Object, replicas: int) -> Object:
+    """The state, and another number of pods; `document` is the whole object of that version."""
+    worker = resized(document["spec"]["pytorchReplicaSpecs"]["Worker"], replicas)
+    return {**remember(job, state), "spec": {"pytorchReplicaSpecs": {"Worker": worker}}}
+
+
+def elsewhere(change: Object, document: Object, *, avoid: Iterable[str], before: Mapping[str, float]) -> Object:
+    """`change`, with other nodes to avoid; `document` is the whole object of that version."""
+    template = document["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+    affinity = _avoiding(template["spec"].get("affinity") or {}, list(avoid), before)
     if affinity is not None:
-        mine["template"].setdefault("spec", {})["affinity"] = affinity
+        mine = change["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+        mine.setdefault("spec", {})["affinity"] = affinity
     return change
 
 

@@ -13,7 +13,18 @@ from ktrain.jobs.workload import Workload
 from ktrain.request import Ask
 from ktrain_controller.beat import RankBeat
 from ktrain_controller.decide import decide
-from ktrain_controller.decision import Decision, GiveUp, Record, Remove, Request, Restart, Resume, Suspend, Sweep
+from ktrain_controller.decision import (
+    Decision,
+    GiveUp,
+    Record,
+    Remove,
+    Request,
+    Resize,
+    Restart,
+    Resume,
+    Suspend,
+    Sweep,
+)
 from ktrain_controller.incidents import SETTLE_SECONDS, Kind, kind, new_incidents
 from ktrain_controller.model import Pod
 from ktrain_controller.observation import Fleet, Observation, Silence
@@ -438,11 +449,11 @@ def scaled(value: float | None, **fields: Any) -> Observation:
 
 
 @pytest.mark.parametrize(("value", "nodes"), [(1.6, 4), (1.0, 3), (0.4, 1), (0.01, 1), (99.0, 4), (1.7e308, 4)])
-def test_right_after_a_commit_the_job_gets_as_many_nodes_as_the_query_asks_for(value: float, nodes: int) -> None:
+def test_the_job_gets_as_many_nodes_as_the_query_asks_for(value: float, nodes: int) -> None:
     found = decision(scaled(value))
-    assert found.deed == Restart(replicas=nodes)
+    assert found.deed == Resize(nodes)
     assert found.state.scaled_at == NOW
-    assert found.state.intent == Intent(2, "Rescaled", ("pod-0", "pod-1"))
+    assert found.state.intent is None
 
 
 @pytest.mark.parametrize(
@@ -458,20 +469,14 @@ def test_without_a_good_reason_the_number_of_nodes_stays(held: Observation) -> N
     assert decide(held).decision is None
 
 
-def test_a_node_that_broke_is_avoided_on_another_number_of_nodes_too() -> None:
-    state = State(avoid={"node-7": NOW + 10, "node-8": NOW - 10})
-    assert decision(scaled(1.6, state=state)).deed == Restart(avoid=("node-7",), replicas=4)
+def test_a_pod_that_does_not_come_is_not_waited_for_when_fewer_are_wanted() -> None:
+    waiting = job(replicas=3)
+    assert decision(scaled(0.4, job=waiting)).deed == Resize(2)
+    assert decide(scaled(1.6, job=waiting)).decision is None
 
 
 def test_never_during_a_save() -> None:
     assert decide(scaled(1.6, beat=beat(phase="checkpoint"))).decision is None
-
-
-def test_an_old_commit_is_renewed_first() -> None:
-    found = decision(scaled(1.6, beat=beat(checkpoint_at=NOW - 300)))
-    assert found.deed == Request(Ask.CHECKPOINT, (("demo-worker-0", "pod-0"),))
-    again = scaled(1.6, beat=beat(checkpoint_at=NOW - 300), state=found.state)
-    assert decide(again).decision is None
 
 
 # -- all together ------------------------------------------------------------------------------------------------------

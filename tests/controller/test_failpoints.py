@@ -136,7 +136,7 @@ LOST = Scenario("NodeLost", lose_the_node)
 LEAVING = Scenario("NodeLeaving", announce_the_nodes_end, attempt=1)
 STALLED = Scenario("Stalled", wait, attempt=1, is_wedged=True)
 HANG = Scenario("Hang", wait, is_wedged=True)
-RESCALED = Scenario("Rescaled", ask_for_fewer_nodes, spec=ELASTIC)
+RESCALED = Scenario("Rescaled", ask_for_fewer_nodes, attempt=1, spec=ELASTIC)
 RELEASED = Scenario("Resumed", crash, spec=QUICK, has_failed=True)
 GIVEN_UP = Scenario("RestartsExhausted", crash, attempt=1, pods=0, spec={"restart": {"max": 0}})
 
@@ -147,7 +147,7 @@ QUICKLY = [
 SLOWLY = [
     *((point, LOST) for point in (Point.BEFORE_INTENT, Point.BETWEEN_DELETES, Point.AFTER_DELETES, Point.BEFORE_EVENT)),
     *((point, HANG) for point in (Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.BETWEEN_DELETES, Point.AFTER_DELETES)),
-    *((point, RESCALED) for point in (Point.BEFORE_INTENT, Point.AFTER_INTENT, Point.BETWEEN_DELETES)),
+    *((point, RESCALED) for point in (Point.BEFORE_RESIZE, Point.AFTER_RESIZE)),
     *((point, RELEASED) for point in (Point.AFTER_SUSPEND, Point.AFTER_RESUME, Point.BEFORE_EVENT)),
     *((point, GIVEN_UP) for point in (Point.AFTER_VERDICT, Point.BEFORE_EVENT)),
     *((Point.AFTER_REQUEST, it) for it in (LEAVING, STALLED)),

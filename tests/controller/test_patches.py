@@ -1,5 +1,6 @@
 """Changes of a job's object: guarded by its version, and nothing else touched."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ktrain.names import ANNOTATION_ATTEMPT, ANNOTATION_STATE, ENV_NUM_NODES
@@ -22,9 +23,10 @@ def worker(change: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def reshaped(document: dict[str, Any], **wishes: Any) -> dict[str, Any]:
-    change = patches.next_attempt(job(), State())
-    return patches.reshaped(change, document, **{"avoid": (), "before": {}, "replicas": None, **wishes})
+def elsewhere(
+    document: dict[str, Any], *, avoid: tuple[str, ...] = (), before: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    return patches.elsewhere(patches.next_attempt(job(), State()), document, avoid=avoid, before=before or {})
 
 
 def terms(change: dict[str, Any]) -> list[Any]:
@@ -54,7 +56,7 @@ def test_pods_that_come_after_a_pause_are_of_the_next_attempt() -> None:
 
 
 def test_another_number_of_nodes_is_told_to_the_launchers_too() -> None:
-    change = worker(reshaped(whole(), replicas=3))
+    change = worker(patches.of_size(job(), State(), whole(), 3))
     (container,) = change["template"]["spec"]["containers"]
     assert change["replicas"] == 3
     assert [it["value"] for it in container["env"] if it["name"] == ENV_NUM_NODES] == ["3"]
@@ -68,7 +70,7 @@ def test_nodes_are_avoided_by_a_wish_beside_the_users_own() -> None:
         "preference": {"matchExpressions": [{"key": patches.HOST, "operator": "NotIn", "values": ["x"]}]},
     }
     document = whole(nodeAffinity={"preferredDuringSchedulingIgnoredDuringExecution": [mine, old]})
-    first, second = terms(reshaped(document, avoid=("a", "b"), before={"x": NOW}))
+    first, second = terms(elsewhere(document, avoid=("a", "b"), before={"x": NOW}))
     assert first == mine
     assert second["preference"]["matchExpressions"] == [
         {"key": patches.HOST, "operator": "NotIn", "values": ["a", "b"]}
@@ -81,8 +83,8 @@ def test_a_wish_that_has_expired_is_taken_back() -> None:
         "preference": {"matchExpressions": [{"key": patches.HOST, "operator": "NotIn", "values": ["x"]}]},
     }
     document = whole(nodeAffinity={"preferredDuringSchedulingIgnoredDuringExecution": [old]})
-    assert terms(reshaped(document, before={"x": NOW})) == []
+    assert terms(elsewhere(document, before={"x": NOW})) == []
 
 
 def test_a_job_without_a_wish_gets_no_affinity() -> None:
-    assert "spec" not in worker(reshaped(whole()))["template"]
+    assert "spec" not in worker(elsewhere(whole()))["template"]
