@@ -12,6 +12,7 @@ from ktrain_controller.policies.deadline import deadline
 from ktrain_controller.policies.ended import ttl
 from ktrain_controller.policies.failure import failure
 from ktrain_controller.policies.hang import hang
+from ktrain_controller.policies.leftover import leftover
 from ktrain_controller.policies.node import lost_node, notice
 from ktrain_controller.policies.release import release
 from ktrain_controller.policies.start import start
@@ -24,7 +25,7 @@ Policy = Callable[[Observation], Decision | Wait | NeedsWorkload | None]
 OF_ENDED: Final[tuple[Policy, ...]] = (ttl,)
 OF_SUSPENDED: Final[tuple[Policy, ...]] = (attempt, release)
 OF_RUNNING: Final[tuple[Policy, ...]] = (
-    attempt, sweep, deadline, release, lost_node, failure, start, hang, notice, autoscale, straggler,
+    attempt, sweep, deadline, release, lost_node, failure, leftover, start, hang, notice, autoscale, straggler,
 )  # fmt: skip
 
 

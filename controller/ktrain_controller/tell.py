@@ -14,6 +14,7 @@ TOLD_SECONDS: Final = 600.0  # an older decision was told, or nobody waits for i
 _FINE: Final = frozenset(
     {
         "Expired", "DeadlineSet", "Resumed", "ResumedByOthers", "PausedByOthers", "AttemptRestored", "Rescaled",
+        "Finished",
     }
 )  # fmt: skip
 

@@ -91,6 +91,20 @@ def test_a_query_decides_how_many_nodes_and_each_sample_is_seen_once(steered: st
     assert state(job).incidents == ()
 
 
+def test_a_job_ends_though_a_pod_of_it_never_finds_a_node(steered: str) -> None:
+    job = Job("short-handed", steered, file=COUNT, namespace=STEERED)
+    big, there = (
+        "resources={cpu: 200m, memory: 13Gi}",
+        f"scheduling.nodeSelector={{kubernetes.io/hostname: {spare().name}}}",
+    )
+    told = job.submit(ELASTIC, "trainer.duration=1ep", big, there)  # two of them are more than the node has
+    assert told.returncode == 0, told.stderr
+    assert job.wait("Succeeded", "Failed") == "Succeeded"
+    assert visits(job.storage()) == {1.0}
+    assert reasons(job) == ["Finished"]
+    assert document(job)["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"] == 1
+
+
 def test_without_prometheus_nothing_is_rescaled(steered: str) -> None:
     daemons.stop("prometheus")
     discovery = daemons.pid_of("discovery")

@@ -479,6 +479,31 @@ def test_never_during_a_save() -> None:
     assert decide(scaled(1.6, beat=beat(phase="checkpoint"))).decision is None
 
 
+# -- leftover ----------------------------------------------------------------------------------------------------------
+def over(*pods: Pod, **fields: Any) -> Observation:
+    return seen(pods=pods, job=job(replicas=len(pods)), beat=None, **fields)
+
+
+DONE, LATE = {"phase": "Succeeded"}, {"phase": "Pending", "node": "", "started": None}
+
+
+def test_a_pod_that_never_came_keeps_no_job_from_its_end() -> None:
+    assert decision(over(pod(0, **DONE), pod(1, **DONE), pod(2, **LATE))).deed == Resize(2)
+    assert decision(over(pod(0, **DONE), pod(1, **LATE), pod(2, **DONE))).deed == Resize(1)
+
+
+def test_a_pod_may_still_come_for_as_long_as_others_train_or_it_is_new() -> None:
+    for held in (
+        over(pod(0), pod(1, **LATE, created=NOW - 60)),
+        over(pod(0, **DONE), pod(1), pod(2, **LATE, created=NOW - 60)),
+        over(pod(0, **DONE), pod(1, **LATE, created=NOW - 5)),
+        over(pod(0, **LATE, created=NOW - 60), pod(1, **DONE)),
+        over(pod(0, **DONE), pod(1, **DONE)),
+    ):
+        assert decide(held).decision is None
+    assert decide(over(pod(0, **DONE), pod(1, **LATE, created=NOW - 5))).look_again == 25
+
+
 # -- all together ------------------------------------------------------------------------------------------------------
 def test_the_state_survives_its_own_text() -> None:
     state = State(
