@@ -201,7 +201,8 @@ class Cluster:
                 self._api.configuration, method, url, headers=headers, _preload_content=False
             )
             said.run_forever(timeout=seconds)
-            text, code = "".join(said.read_all()).strip(), said.returncode
+            code = said.returncode  # first: what has been read is forgotten, its status too
+            text = "".join(said.read_all()).strip()
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _refused(error, me["name"]) from None
         if code != 0:
