@@ -120,6 +120,13 @@ class Trainer(Model):
         return self
 
     @model_validator(mode="after")
+    def _warmed_up(self) -> Self:
+        warmup = self.schedule.warmup
+        if warmup.unit == self.duration.unit and warmup.value > self.duration.value:
+            raise ValueError(f"schedule.warmup is {warmup}, but the whole run lasts {self.duration}; shorten it")
+        return self
+
+    @model_validator(mode="after")
     def _averaged(self) -> Self:
         if self.eval.weights == "ema" and self.optim.ema is None:
             raise ValueError("eval.weights is ema, but there is no optim.ema; add optim: {ema: {decay: 0.999}}")

@@ -186,6 +186,7 @@ def test_a_schedule_that_makes_no_sense_is_refused(keys: dict[str, Any], words: 
     [
         ({"name": "step", "every": "7tok"}, "schedule.every is 7tok; tokens do not convert"),
         ({"name": "plateau"}, "there is no eval.every"),
+        ({"warmup": "11ep"}, "schedule.warmup is 11ep, but the whole run lasts 10ep; shorten it"),
     ],
 )
 def test_a_schedule_that_does_not_fit_the_run_is_refused(schedule: dict[str, Any], words: str) -> None:
