@@ -45,5 +45,4 @@ def judge(
     recent = [at for at in failures if now - at <= budget.window.total_seconds()]
     if len(recent) > budget.max:
         return Verdict("fail")
-    pause = budget.backoff.base * 2 ** min(30, max(0, len(recent) - 1))
-    return Verdict("restart", min(pause, budget.backoff.cap))
+    return Verdict("restart", budget.pause(len(recent)))

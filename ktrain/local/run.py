@@ -154,7 +154,8 @@ class Runner:
     def _restart(self, node: Node, code: int, pause: timedelta) -> None:
         said = _termination(node)
         cause = ": ".join(str(it) for it in (said.get("cause") or f"exit {code}", said.get("message")) if it)
-        self.view.event(f"node {node.rank} ended ({cause}); starting it again in {pause.total_seconds():g} s")
+        when = f" in {pause.total_seconds():g} s" if pause else ""
+        self.view.event(f"node {node.rank} ended ({cause}); starting it again{when}")
         self._due[node.rank] = max(self.clock() + pause.total_seconds(), self._away.get(node.rank, 0.0))
 
     def _fail(self, node: Node, code: int) -> None:

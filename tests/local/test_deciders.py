@@ -64,8 +64,8 @@ class TestOperator:
         ("code", "stopping", "failures", "action", "pause"),
         [
             (0, False, [], "done", 0), (0, True, [], "done", 0), (70, False, [100], "fail", 0), (143, False, [], "restart", 0),
-            (143, True, [], "leave", 0), (137, True, [100], "leave", 0), (137, False, [100], "restart", 2),
-            (200, False, [90, 100], "restart", 3), (200, False, [80, 90, 100], "fail", 0), (200, False, [1, 2, 3, 100], "restart", 2),
+            (143, True, [], "leave", 0), (137, True, [100], "leave", 0), (137, False, [100], "restart", 0),
+            (200, False, [90, 100], "restart", 2), (200, False, [80, 90, 100], "fail", 0), (200, False, [1, 2, 3, 100], "restart", 0),
         ],
     )  # fmt: skip
     def test_the_exit_code_decides(

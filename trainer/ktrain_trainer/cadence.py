@@ -10,8 +10,13 @@ FIRST_SECONDS: Final = 10.0
 LEAST_SECONDS: Final = 5.0
 MOST_SECONDS: Final = 3600.0
 LEAST_COSTS: Final = 10.0  # times the cost: a tenth of the time, at most, goes into saving
+MOST_COSTS: Final = 200.0
+"""Half a hundredth of the time may always go into saving: so little insures against failures that nobody has foreseen."""
+
 PRIOR_SECONDS: Final = 86400.0
-"""One failure in a day of one node, as if it had been seen: what is assumed until a run has failures of its own."""
+PRIOR_FAILURES: Final = 0.1
+"""One failure in a day of one node is assumed until a run has failures of its own. The rates of jobs differ by orders of
+magnitude, so that a tenth of one failure's weight is all that this has: the first failure seen says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,9 @@ class Risk:
 
     @property
     def mtbf(self) -> float:
-        """Seconds between two failures: the mean rate under a Gamma prior, so that one failure, or none, proves little."""
-        return (PRIOR_SECONDS + self.seconds * self.nodes) / (1 + self.failures) / self.nodes
+        """Seconds between two failures, by the mean rate under a Gamma prior."""
+        seen = PRIOR_FAILURES * PRIOR_SECONDS + self.seconds * self.nodes
+        return seen / (PRIOR_FAILURES + self.failures) / self.nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,10 @@ def choose(*, cost: float, upload: float, risk: Risk) -> Choice:
     """The interval between the end of one save and the begin of the next.
 
     Least: ten costs, and the time that an upload takes. Where that is more than an hour it counts for more than the hour.
+    Most: two hundred costs.
     """
     least = max(LEAST_SECONDS, LEAST_COSTS * cost, upload)
-    wanted = min(optimum(cost, risk.mtbf), MOST_SECONDS)
+    wanted = min(optimum(cost, risk.mtbf), MOST_COSTS * cost, MOST_SECONDS)
     return Choice(max(least, wanted), cost, upload, risk.mtbf)
 
 
