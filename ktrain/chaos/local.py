@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import xxhash
 
@@ -19,36 +18,15 @@ from ktrain.checkpoints.verify import verify
 from ktrain.goodput.keep import accounts
 from ktrain.goodput.tell import Spent
 from ktrain.goodput.total import total
-from ktrain.history import Head, job_storage
-from ktrain.local.gang import Gang
 from ktrain.local.mapping import Mapped
-from ktrain.local.run import Ended, Interrupts, Runner
+from ktrain.local.once import Run, train_once
+from ktrain.local.run import Interrupts
 from ktrain.local.verdict import Verdict
 from ktrain.local.view import View
 from ktrain.names import ENV_UNSTEADY, CliExit
-from ktrain.records import Records, read_records
 from ktrain.spec import TrainingJob
 from ktrain.spec.record import Log
-from ktrain.storage import Storage, scoped
-from ktrain.taken import take
 from ktrain.units import Span, counted
-
-ASK_EVERY: Final = 0.1  # seconds between two looks at the launchers
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How one of the two ended, and what it left."""
-
-    ended: Ended
-    records: Records
-    head: Head | None
-    storage: Storage
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it came to the end of its training."""
-        return self.ended.code is CliExit.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +55,11 @@ def play(field: Field, faults: Sequence[Fault], *, with_twin: bool) -> Game:
 
 
 def _train(field: Field, place: Path, name: str, view: View, mischief: Mischief | None) -> Run:
-    url = f"file://{place}/{name}"
-    job = _watched(field.mapped.job)
-    taken = take(job, url, fresh=True)
+    mapped = dataclasses.replace(field.mapped, job=_watched(field.mapped.job))
     env = {ENV_UNSTEADY: str(mischief.plan)} if mischief else {}
-    gang = Gang(dataclasses.replace(field.mapped, job=job), taken, url, field.folder, env)
-    runner = Runner(gang, view, field.interrupts, ask_every=ASK_EVERY)
-    if mischief:
-        runner.attend = mischief.attend
-    try:
-        ended = runner.run()
-    finally:
-        view.close()
-        gang.close(keep_logs=False)
-    storage = scoped(job_storage(job, url), taken.run)
-    return Run(ended, read_records(storage), taken.now(job, url), storage)
+    attend = mischief.attend if mischief else None
+    url = f"file://{place}/{name}"
+    return train_once(mapped, field.folder, url, view, field.interrupts, fresh=True, env=env, attend=attend)
 
 
 def _watched(job: TrainingJob) -> TrainingJob:

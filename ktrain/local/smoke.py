@@ -7,18 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ktrain.history import Head, job_storage
-from ktrain.local.gang import Gang
 from ktrain.local.mapping import Machine, adapt
-from ktrain.local.run import Ended, Interrupts, Runner
+from ktrain.local.once import Run, train_once
+from ktrain.local.run import Interrupts
 from ktrain.local.small import LEARN_STEPS, RANKS, STEPS, held, smoked
 from ktrain.local.verdict import Verdict
 from ktrain.names import CliExit
 from ktrain.picture import Picture
-from ktrain.records import Records, read_records
 from ktrain.spec import TrainingJob
-from ktrain.storage import scoped
-from ktrain.taken import take
 from ktrain.units import counted
 
 ENDS: Final = 5  # records at each end of the curve: dropout makes single ones jump
@@ -45,16 +41,6 @@ class Quiet:
         """Nothing is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How a small run ended, and what it left."""
-
-    ended: Ended
-    records: Records
-    head: Head | None
-    lines: Sequence[str]
-
-
 def smoke(job: TrainingJob, folder: Path, tell: Callable[[Verdict], None]) -> tuple[CliExit, Sequence[str]]:
     """Tells each verdict as it is known; the exit code, and what the ranks wrote where one of them failed."""
     interrupts = Interrupts()
@@ -66,7 +52,7 @@ def smoke(job: TrainingJob, folder: Path, tell: Callable[[Verdict], None]) -> tu
 
 
 def _smoke(
-    run: Callable[[TrainingJob, bool], Run], job: TrainingJob, tell: Callable[[Verdict], None]
+    run: Callable[[TrainingJob, bool], tuple[Run, Sequence[str]]], job: TrainingJob, tell: Callable[[Verdict], None]
 ) -> tuple[CliExit, Sequence[str]]:
     stages: tuple[tuple[str, TrainingJob, bool, Callable[[Run], list[Verdict]]], ...] = (
         ("trains", smoked(job, STEPS - 1), False, begun),
@@ -74,10 +60,10 @@ def _smoke(
         ("learns", held(job), True, learnt),
     )
     for name, small, fresh, judge in stages:
-        done = run(small, fresh)
-        if done.ended.code is not CliExit.OK:
+        done, lines = run(small, fresh)
+        if not done.is_done:
             tell(Verdict(name, ok=False, told=_cause(done.ended.cause)))
-            return done.ended.code, done.lines
+            return done.ended.code, lines
         for verdict in judge(done):
             tell(verdict)
             if not verdict.ok:
@@ -115,16 +101,10 @@ def learnt(run: Run) -> list[Verdict]:
     return [Verdict("learns", ok=False, told=f"{told}; {hint}")]
 
 
-def _run(job: TrainingJob, folder: Path, url: str, interrupts: Interrupts, *, fresh: bool) -> Run:
-    taken = take(job, url, fresh=fresh)
-    gang = Gang(adapt(job, Machine(gpus=0, cores=RANKS), nodes=1, procs=RANKS), taken, url, folder)
+def _run(job: TrainingJob, folder: Path, url: str, interrupts: Interrupts, *, fresh: bool) -> tuple[Run, Sequence[str]]:
     view = Quiet()
-    try:
-        ended = Runner(gang, view, interrupts).run()
-    finally:
-        gang.close(keep_logs=False)
-    storage = scoped(job_storage(job, url), taken.run)
-    return Run(ended, read_records(storage), taken.now(job, url), view.lines)
+    mapped = adapt(job, Machine(gpus=0, cores=RANKS), nodes=1, procs=RANKS)
+    return train_once(mapped, folder, url, view, interrupts, fresh=fresh), view.lines
 
 
 def _cause(cause: Mapping[str, Any]) -> str:

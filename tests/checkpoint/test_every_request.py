@@ -147,11 +147,11 @@ def test_what_a_save_asks_of_storage_is_known() -> None:
     """A call of a new role would be struck too, but nobody would have thought about what it is for."""
     first, other = ({(call.verb, call.role) for call in calls} for calls in recorded())
     assert first == {
-        ("get", "head"), ("replace", "head"), ("get", "manifest"), ("read", "data"), ("create", "data"),
+        ("get", "head"), ("replace", "head"), ("stat", "manifest"), ("get", "manifest"), ("read", "data"), ("create", "data"),
         ("create", "manifest"), ("delete_folder", "delete"), ("delete", "delete"), ("folders", "list"),
         ("list", "list"),
     }  # fmt: skip
-    assert other == {("get", "manifest"), ("read", "data"), ("create", "data")}
+    assert other == {("stat", "manifest"), ("get", "manifest"), ("read", "data"), ("create", "data")}
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])

@@ -178,9 +178,9 @@ def strike_all(links: Links, chosen: list[tuple[Request, str]]) -> None:
 
 def test_every_request_has_a_role(recorded: tuple[Request, ...]) -> None:
     assert {(it.rank, it.method, it.role) for it in recorded} == {
-        (0, "GET", "head"), (0, "PUT", "head"), (0, "GET", "manifest"), (0, "GET", "data"), (0, "PUT", "data"),
+        (0, "GET", "head"), (0, "PUT", "head"), (0, "HEAD", "manifest"), (0, "GET", "manifest"), (0, "GET", "data"), (0, "PUT", "data"),
         (0, "PUT", "manifest"), (0, "GET", "list"), (0, "POST", "delete"),
-        (1, "GET", "manifest"), (1, "GET", "data"), (1, "PUT", "data"),
+        (1, "HEAD", "manifest"), (1, "GET", "manifest"), (1, "GET", "data"), (1, "PUT", "data"),
     }  # fmt: skip
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from ktrain.errors import SpecError
+from ktrain.local.once import Run
 from ktrain.local.run import Ended
 from ktrain.local.small import held, smoked
-from ktrain.local.smoke import Run, learnt
+from ktrain.local.smoke import learnt
 from ktrain.names import CliExit
 from ktrain.picture import Picture
 from ktrain.records import Records
 from ktrain.spec import TrainingJob
+from ktrain.storage.memory import MemoryStorage
 
 DEADLINE = 280
 
@@ -55,7 +57,7 @@ def test_a_mistake_in_the_users_code_is_one_sentence_and_their_lines(folder: Pat
 
 def curve(losses: list[float]) -> Run:
     records = tuple({"kind": "step", "time": 0.0, "step": step, "loss": loss} for step, loss in enumerate(losses))
-    return Run(Ended(CliExit.OK, Picture()), Records(records, 0), None, ())
+    return Run(Ended(CliExit.OK, Picture()), Records(records, 0), None, MemoryStorage())
 
 
 @pytest.mark.parametrize(
