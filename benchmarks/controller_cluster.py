@@ -4,13 +4,12 @@ Behind these pods there are no launchers. All of them are silent, which is what 
 holds still about hangs, as it must, and goes on asking; what fails is seen by its pod.
 """
 
-import _cluster_place  # noqa: F401, I001  -- first: it says where that cluster is
+import _cluster_place  # noqa: I001  -- first: it says where that cluster is
 
 import argparse
 import os
 import platform
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -30,7 +29,6 @@ from _harness import Row, publish
 from hack.cluster import controller as account
 from hack.cluster import fleet, network
 from hack.cluster.layout import ADMIN
-from hack.cluster.shell import NeedError
 from ktrain.cluster import Cluster
 
 AGAIN: Final = 4  # of so many jobs that fail there is one that fails again, and whose gang is restarted
@@ -78,22 +76,15 @@ def main() -> None:
 @contextmanager
 def cluster(size: Size) -> Iterator[tuple[Size, Path]]:
     """Up, and this process in its network; gone afterwards, also when somebody ends us."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("controller_cluster: was told to end"))
     if fleet.is_up():
         raise SystemExit(f"controller_cluster: {fleet.TAKEN}; if no other run is going on, `--down` ends it")
-    try:
+    with _cluster_place.taken_down("controller_cluster", fleet.down):
         fleet.up(size.nodes)
         account.install()
         _point_here()
         with tempfile.TemporaryDirectory() as name:
             shutil.copy(account.kubeconfig(), Path(name) / "kubeconfig")
             yield size, Path(name)
-    except NeedError as error:
-        raise SystemExit(f"controller_cluster: {error}") from error
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # whoever is impatient by now would leave half of it
-        fleet.down()
 
 
 def run(size: Size, folder: Path) -> None:

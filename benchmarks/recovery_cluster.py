@@ -7,11 +7,10 @@ The test cluster's two nodes, the official operator, the chart's controllers wit
 Then the machine under one of the pods dies.
 """
 
-import _cluster_place  # noqa: F401, I001  -- first: it says where that cluster is
+import _cluster_place  # noqa: I001  -- first: it says where that cluster is
 
 import argparse
 import os
-import signal
 import statistics
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from ktrain.cluster import Cluster
 from tests.cluster import release
 from tests.cluster.conftest import _missing, _prepare
 from tests.cluster.hosts import is_ready, spare
-from tests.cluster.jobs import COUNT, ELASTIC, NAMESPACE, Job, until
+from tests.cluster.jobs import ELASTIC, NAMESPACE, Job, counting, until
 
 KINDS: Final = (Kind.RANK_KILL, Kind.POD_KILL, Kind.PREEMPT, Kind.POD_LOSS)
 SETS: Final = (
@@ -83,28 +82,20 @@ def main() -> None:
 @contextmanager
 def cluster() -> Iterator[str]:
     """Up, with the chart installed, and this process in its network; gives the worker image."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("recovery_cluster: was told to end"))
     os.environ["KUBECONFIG"] = str(ADMIN)
-    try:
+    with _cluster_place.taken_down("recovery_cluster", testbed.down):
         testbed.up(2)
         network.enter()
         _prepare()
         image = images.build("worker")
         with tempfile.TemporaryDirectory() as folder, release.installed(release.today(Path(folder))):
             yield image
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # whoever is impatient by now would leave half of it
-        testbed.down()
 
 
 @contextmanager
 def training(name: str, image: str, *sets: str) -> Iterator[Job]:
     """A job that makes steps."""
-    job = Job(name, image, file=COUNT)
-    told = job.submit(*SETS, *sets)
-    assert told.returncode == 0, told.stderr
-    until("a step", lambda: int(job.rank0().get("step", 0)) > 0)
+    job = counting(name, image, *SETS, *sets)
     yield job
     job.end()
     until("no pods", lambda: not job.pods())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ktrain import names
+from ktrain.jobs.find import worker
 from ktrain.jobs.resize import resized
 from ktrain.jobs.workload import Workload
 from ktrain_controller.model import Job
@@ -60,17 +61,14 @@ def activity(workload: Workload, *, is_active: bool, mark: str) -> Object:
 
 def of_size(job: Job, state: State, document: Object, replicas: int) -> Object:
     """The state, and another number of pods; `document` is the whole object of that version."""
-    worker = resized(document["spec"]["pytorchReplicaSpecs"]["Worker"], replicas)
-    return {**remember(job, state), "spec": {"pytorchReplicaSpecs": {"Worker": worker}}}
+    return {**remember(job, state), "spec": resized(document, replicas)}
 
 
 def elsewhere(change: Object, document: Object, *, avoid: Iterable[str], before: Mapping[str, float]) -> Object:
     """`change`, with other nodes to avoid; `document` is the whole object of that version."""
-    template = document["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
-    affinity = _avoiding(template["spec"].get("affinity") or {}, list(avoid), before)
+    affinity = _avoiding(worker(document)["template"]["spec"].get("affinity") or {}, list(avoid), before)
     if affinity is not None:
-        mine = change["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
-        mine.setdefault("spec", {})["affinity"] = affinity
+        worker(change)["template"].setdefault("spec", {})["affinity"] = affinity
     return change
 
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -47,12 +47,15 @@ def recoveries(struck: Sequence[Struck], records: Records) -> list[Recovery]:
 def never_older(struck: Sequence[Struck], records: Records) -> Verdict:
     """No epoch began from anything older than what was committed before."""
     starts = _starts(records)
-    wrong = []
-    for fault in struck:
-        later = next((it for it in starts if it["time"] > fault.at), None)
-        if later and fault.committed is not None and later["restored_step"] < fault.committed:
-            wrong.append(f"step {fault.committed} was committed, and step {later['restored_step']} restored")
-    told = f"{counted(max(0, len(starts) - 1), 'restart')}, each from the newest commit or a newer copy in memory"
+    after = [(it.committed, next((later for later in starts if later["time"] > it.at), None)) for it in struck]
+    pairs = [(had, later["restored_step"]) for had, later in after if later and had is not None]
+    return resumes(pairs, restarts=max(0, len(starts) - 1))
+
+
+def resumes(pairs: Iterable[tuple[int, int]], *, restarts: int) -> Verdict:
+    """pairs: what was committed at a fault, and what was restored after it."""
+    wrong = [f"step {had} was committed, and step {got} restored" for had, got in pairs if got < had]
+    told = f"{counted(restarts, 'restart')}, each from the newest commit or a newer copy in memory"
     return Verdict("resumes", not wrong, "; ".join(wrong[:SHOWN]) or told)
 
 

@@ -23,7 +23,7 @@ from ktrain.local.once import Run, train_once
 from ktrain.local.run import Interrupts
 from ktrain.local.verdict import Verdict
 from ktrain.local.view import View
-from ktrain.names import ENV_UNSTEADY, CliExit
+from ktrain.names import ENV_UNSTEADY
 from ktrain.spec import TrainingJob
 from ktrain.spec.record import Log
 from ktrain.units import Span, counted
@@ -76,11 +76,8 @@ def _judged(job: TrainingJob, faults: Sequence[Fault], struck: tuple[Struck, ...
     verdicts += [judge.loses(found, memory_every=judge.memory_every(job)), judge.recovers(found)]
     if twin is not None:
         verdicts += _compared(job, run, twin)
-    is_good = all(it.ok is not False for it in verdicts)
     time = total(accounts(run.storage))
-    told = Spent(time, 0).lines(None)[0]
-    code = CliExit.OK if is_good else CliExit.JOB_FAILED
-    return Game(code, tuple(verdicts), struck, tuple(found), told, time.ratio)
+    return Game.judged(verdicts, struck, found, goodput=Spent(time, 0).lines(None)[0], ratio=time.ratio)
 
 
 def _ends(faults: Sequence[Fault], struck: Sequence[Struck], run: Run) -> Verdict:

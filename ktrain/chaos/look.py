@@ -1,7 +1,7 @@
 """What of a job on a cluster is seen in one moment, and when it trains again after a fault. Pure but for `look`."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,9 +49,9 @@ class Look:
 
 def look(cluster: Cluster, namespace: str, name: str) -> Look:
     """Now."""
-    pods = find_pods(cluster, namespace, name)
-    told = _page_of_first(cluster, [pod for pod in pods if is_running(pod)])
     condition = ended(find_job(cluster, namespace, name))
+    pods = find_pods(cluster, namespace, name)
+    told = _page_of_first(cluster, [pod for pod in pods if is_running(pod)])  # last: its clock is compared with ours
     return Look(time.time(), {it["metadata"]["uid"]: it for it in pods}, told, condition["type"] if condition else "")
 
 
@@ -88,15 +88,15 @@ def recovery(struck: Struck, before: Look, looks: Sequence[Look]) -> Recovery:
 
 def _parts(struck: Struck, before: Look, looks: Sequence[Look]) -> tuple[tuple[str, float], ...]:
     """What is whose: `replaced` the operator's, `scheduled` and `started` Kubernetes', the rest ours."""
-    marks = [
-        ("replaced", _first(it.at for it in looks if _new(it, before))),
-        ("scheduled", _first(it.at for it in looks if any(_is_placed(pod) for pod in _new(it, before)))),
-        ("started", _first(it.at for it in looks if any(_has_started(pod) for pod in _new(it, before)))),
-        ("met", _first(it.at for it in looks if it.epoch > before.epoch)),
-        ("restored", looks[-1].step_at),
-    ]
+    signs: dict[str, Callable[[Look], bool]] = {
+        "replaced": lambda it: bool(_new(it, before)),
+        "scheduled": lambda it: any(map(_is_placed, _new(it, before))),
+        "started": lambda it: any(map(_has_started, _new(it, before))),
+        "met": lambda it: it.epoch > before.epoch,
+    }
+    marks = {name: next((it.at for it in looks if sign(it)), None) for name, sign in signs.items()}
     parts, at = [], struck.at
-    for name, mark in marks:
+    for name, mark in (*marks.items(), ("restored", looks[-1].step_at)):
         if mark is not None:
             parts.append((name, max(0.0, mark - at)))
             at = max(at, mark)
@@ -113,7 +113,3 @@ def _is_placed(pod: Object) -> bool:
 
 def _has_started(pod: Object) -> bool:
     return any("running" in it.get("state", {}) for it in pod["status"].get("containerStatuses", ()))
-
-
-def _first(times: Iterable[float]) -> float | None:
-    return next(iter(times), None)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ktrain.chaos import judge
@@ -14,37 +14,36 @@ from ktrain.cluster import POD, Cluster
 from ktrain.errors import ClusterError, ForbiddenError, MissingError, NoKindError
 from ktrain.jobs.page import page
 from ktrain.local.verdict import Verdict
-from ktrain.names import CliExit
 from ktrain.units import counted
 
 Object = dict[str, Any]
 LOOK_EVERY: Final = 0.25  # seconds
 
 _KILL: Final = "import os, sys; os.kill(int(sys.argv[1]), 9)"
+# The rest in a process of its own: whoever asked has its answer, and the connection ends.
+_APART: Final = """
+if os.fork():
+    os._exit(0)
+os.setsid()
+for it in range(3):
+    os.close(it)
+"""
 # The image may have no shell and no ps. Whoever init has started is the launcher; its end takes ours along, so we go first.
-_KILL_LAUNCHER: Final = """
+_KILL_LAUNCHER: Final = f"""
 import os, pathlib, time
 def is_it(at):
     parent = at.joinpath("stat").read_text().rpartition(")")[2].split()[1]
     return parent == "1" and b"ktrain_launcher" in at.joinpath("cmdline").read_bytes()
 pid, = (int(it.name) for it in pathlib.Path("/proc").glob("[0-9]*") if is_it(it))
-if os.fork():
-    os._exit(0)
-os.setsid()
-for it in range(3):
-    os.close(it)
+{_APART}
 time.sleep(0.1)
 os.kill(pid, 9)
 """
-_FREEZE: Final = """
+_FREEZE: Final = f"""
 import os, sys, time
 pid, seconds = int(sys.argv[1]), float(sys.argv[2])
 os.kill(pid, 19)
-if os.fork():
-    os._exit(0)
-os.setsid()
-for it in range(3):
-    os.close(it)
+{_APART}
 time.sleep(seconds)
 os.kill(pid, 18)
 """
@@ -100,12 +99,10 @@ class Siege:
         idle = max(0.0, due - time.time())
         until = time.monotonic() + idle + self.patience
         while True:
-            before = self._wait(lambda now: now.at >= due and bool(now.first), "nobody could be struck", until=until)[
-                -1
-            ]
+            looks = self._wait(lambda now: now.at >= due and bool(now.first), "nobody could be struck", until=until)
             at = time.time()
-            if whom := self._strike(fault, before):
-                return before, at, whom
+            if whom := self._strike(fault, looks[-1]):
+                return looks[-1], at, whom
 
     def _wait(self, is_it: Callable[[Look], bool], else_: str, *, until: float | None = None) -> list[Look]:
         """Looks until one is; OverError when the job has ended, or it lasts too long."""
@@ -176,14 +173,11 @@ class Siege:
         self.cluster.execute(pod, ["python3", "-I", "-S", "-c", code, *args])
 
     def _judged(self, goes_on: Verdict) -> Game:
-        older = [f"step {had} was committed, and step {got} restored" for had, got in self.restored if got < had]
-        resumed = f"{counted(len(self.restored), 'restart')}, each from the newest commit or a newer copy in memory"
+        resumes = judge.resumes(self.restored, restarts=len(self.restored))
         verdicts = (
             goes_on,
-            Verdict("resumes", not older if self.restored else None, "; ".join(older[: judge.SHOWN]) or resumed),
+            resumes if self.restored else replace(resumes, ok=None),
             judge.loses(self.recoveries, memory_every=self.memory_every),
             judge.recovers(self.recoveries),
         )
-        is_good = all(it.ok is not False for it in verdicts)
-        code = CliExit.OK if is_good else CliExit.JOB_FAILED
-        return Game(code, verdicts, tuple(self.struck), tuple(self.recoveries))
+        return Game.judged(verdicts, self.struck, self.recoveries)

@@ -115,8 +115,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Reads and checks a manifest; after this, its numbers can be trusted to fit together."""
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise CheckpointError(f"{where} is damaged: {len(data)} bytes are more than any manifest has")
+    if fault := size_fault(len(data)):
+        raise CheckpointError(f"{where} is damaged: {fault}")
     check_format(parse_object(data, where), where, FORMAT)
     try:
         manifest = _MANIFEST.validate_json(data)
@@ -128,6 +128,11 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     if fault := _fault(manifest):
         raise CheckpointError(f"{where} is damaged: {fault}")
     return manifest
+
+
+def size_fault(size_bytes: int) -> str | None:
+    """What is wrong with a manifest of that size; it can be asked before it is fetched."""
+    return f"{size_bytes} bytes are more than any manifest has" if size_bytes > MAX_MANIFEST_BYTES else None
 
 
 def _fault(manifest: Manifest) -> str | None:

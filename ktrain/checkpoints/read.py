@@ -3,8 +3,7 @@
 import hashlib
 from typing import Protocol
 
-from ktrain.checkpoints import manifest as manifests
-from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest
+from ktrain.checkpoints.manifest import Manifest, ObjectEntry, block_checksums, decode_manifest, size_fault
 from ktrain.errors import CheckpointError, CheckpointMismatchError, NotFound, ShortRead
 from ktrain.history import Commit
 from ktrain.storage import Data, Storage
@@ -44,8 +43,8 @@ def read_manifest(storage: Storage, commit: Commit) -> Manifest:
 
 def _whole(storage: Storage, key: str, where: str) -> bytes:
     """Not before its size is known: whatever lies there in its place may be larger than memory."""
-    if (stat := storage.stat(key)) and stat.size_bytes > manifests.MAX_MANIFEST_BYTES:
-        raise DamagedError(f"{where} is damaged: {stat.size_bytes} bytes are more than any manifest has")
+    if (stat := storage.stat(key)) and (fault := size_fault(stat.size_bytes)):
+        raise DamagedError(f"{where} is damaged: {fault}")
     try:
         return storage.get(key)[0]
     except NotFound as error:

@@ -16,7 +16,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from ktrain.cluster.kinds import Kind
+from ktrain.cluster.kinds import POD, Kind
 from ktrain.cluster.problems import MAX_AFTER_SECONDS, problem
 from ktrain.errors import ClusterError, ForbiddenError, MissingError, NoKindError, UnreachableError
 
@@ -192,9 +192,12 @@ class Cluster:
             ("stderr", "true"),
             *(("command", it) for it in command),
         ]
-        path = f"/api/v1/namespaces/{me['namespace']}/pods/{me['name']}/exec"
         method, url, headers, *_ = self._api.param_serialize(
-            "GET", path, query_params=wanted, header_params={}, auth_settings=["BearerToken"]
+            "GET",
+            POD.path(me["namespace"], me["name"], "exec"),
+            query_params=wanted,
+            header_params={},
+            auth_settings=["BearerToken"],
         )
         try:
             said = ws_client.websocket_call(  # type: ignore[no-untyped-call]
@@ -216,11 +219,10 @@ class Cluster:
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": me["name"], "namespace": me["namespace"]},
+            "deleteOptions": {"preconditions": {"uid": me["uid"]}},
         }
-        body["deleteOptions"] = {"preconditions": {"uid": me["uid"]}}
-        path = f"/api/v1/namespaces/{me['namespace']}/pods/{me['name']}/eviction"
         try:
-            self._json("POST", path, body=body)
+            self._json("POST", POD.path(me["namespace"], me["name"], "eviction"), body=body)
         except MissingError:
             return
 
@@ -294,7 +296,7 @@ def _config_file() -> str:
 def _refused(error: Exception, pod: str) -> ClusterError:
     """Why nothing could be run in a pod: the handshake's status is only in the sentence."""
     told = str(getattr(error, "reason", None) or error)
-    if "403" in told:
+    if "Handshake status 403" in told:  # its headers may have these digits too
         return ForbiddenError(
             f"the cluster refuses to run anything in pod {pod}; it needs the right to create pods/exec"
         )

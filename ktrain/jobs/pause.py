@@ -68,7 +68,7 @@ def resume(cluster: Cluster, job: Object, *, nodes: int | None = None) -> int:
     change: Object = {"spec": {"runPolicy": {"suspend": False}}}
     if nodes is not None and nodes != worker(job).get("replicas"):
         check_nodes(cluster, job, nodes)
-        change["spec"]["pytorchReplicaSpecs"] = {"Worker": resized(worker(job), nodes)}
+        change["spec"] |= resized(job, nodes)
     _set_suspended(cluster, job, change)
     return wanted
 

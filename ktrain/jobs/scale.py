@@ -29,7 +29,6 @@ def scale(cluster: Cluster, job: Object, nodes: int) -> int:
         )
     check_nodes(cluster, job, nodes)
     before = int(worker(job).get("replicas", 1))
-    change = {"pytorchReplicaSpecs": {"Worker": resized(worker(job), nodes)}}
     held = {"uid": me["uid"], "resourceVersion": me["resourceVersion"]}
-    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": held, "spec": change})
+    cluster.patch(JOB, me["namespace"], me["name"], {"metadata": held, "spec": resized(job, nodes)})
     return before

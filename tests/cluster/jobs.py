@@ -18,7 +18,7 @@ from ktrain.cluster import JOB, Cluster
 from ktrain.errors import ClusterError
 from ktrain.history import Head, current_run, read_head
 from ktrain.jobs.find import find_pods, index
-from ktrain.names import KEY_DONE
+from ktrain.names import KEY_DONE, CliExit
 from ktrain.storage import Storage, open_storage, scoped
 
 NAMESPACE = "research"
@@ -182,6 +182,15 @@ def started(name: str, image: str, *sets: str, namespace: str = NAMESPACE) -> Jo
     told = job.submit("trainer.eval.every=1000step", "trainer.duration=1ep", *sets)
     assert told.returncode == 0, told.stderr
     until("a commit", lambda: bool(job.rank0()) and job.step() > 0)
+    return job
+
+
+def counting(name: str, image: str, *sets: str) -> Job:
+    """A counting job that trains."""
+    job = Job(name, image, file=COUNT)
+    told = job.submit("trainer.eval.every=1000step", *sets)
+    assert told.returncode == CliExit.OK, told.stderr
+    until("a step", lambda: int(job.rank0().get("step", 0)) > 0)
     return job
 
 

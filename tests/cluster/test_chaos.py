@@ -5,8 +5,7 @@ import json
 import pytest
 
 from ktrain.names import CliExit
-from tests.cluster.jobs import NAMESPACE, ktrain, until
-from tests.cluster.test_steering import counting
+from tests.cluster.jobs import NAMESPACE, counting, ktrain, until
 
 pytestmark = pytest.mark.slow
 KINDS = ("rank-kill", "pod-kill", "pod-loss", "preempt", "freeze")

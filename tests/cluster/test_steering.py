@@ -15,22 +15,13 @@ from ktrain.jobs.find import find_job, find_pods
 from ktrain.names import CliExit
 from ktrain.records import read_records
 from ktrain.request import Ask
-from tests.cluster.jobs import COUNT, ELASTIC, NAMESPACE, SHORT, Job, digest, ktrain, until, visits
+from tests.cluster.jobs import ELASTIC, NAMESPACE, SHORT, Job, counting, digest, ktrain, until, visits
 
 pytestmark = pytest.mark.slow
 ANSWERED_SECONDS = 4.0
 """2 s of the promise, a step of the job, and a loaded machine."""
 
 TRIES = 3  # other tests may take the machine for a moment
-
-
-def counting(name: str, image: str, *sets: str) -> Job:
-    """A counting job that trains."""
-    job = Job(name, image, file=COUNT)
-    told = job.submit("trainer.eval.every=1000step", *sets)
-    assert told.returncode == CliExit.OK, told.stderr
-    until("a step", lambda: int(job.rank0().get("step", 0)) > 0)
-    return job
 
 
 def test_requests_are_answered_at_once_and_training_goes_on(cluster: str) -> None:

@@ -8,7 +8,7 @@ made of them.
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Final
 
@@ -32,15 +32,10 @@ def spare_compiler() -> None:
     """From now on an optimizer imports no compiler by itself; safe to call again, and too late once one was made."""
     if _COMPILER in sys.modules:
         return
-    for kind in _optimizers():
+    for kind in {it for it in vars(torch.optim).values() if isinstance(it, type) and issubclass(it, Optimizer)}:
         for name, method in list(vars(kind).items()):
             if isinstance(method, FunctionType) and (bare := _bare(method)):
                 setattr(kind, name, _until_compiler(bare, method))
-
-
-def _optimizers() -> Iterator[type[Optimizer]]:
-    yield Optimizer
-    yield from (it for it in vars(torch.optim).values() if isinstance(it, type) and issubclass(it, Optimizer))
 
 
 def _bare(method: FunctionType) -> _Method | None:
